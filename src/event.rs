@@ -1,0 +1,396 @@
+//! What happened on a connection, as plain data.
+//!
+//! This module does no I/O and reads no clock: every other layer can know it without knowing
+//! anything else. The guarantees that hold over a whole series of events stand in the
+//! [crate documentation](crate#the-event-contract).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Not;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// The number of a connection: 1 for the first that a tunnel accepted, then counting up.
+///
+/// The same number stands on the console, in the capture's comments and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment in nanoseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
+///
+/// Taken from the real-time clock once, at the start of a tunnel, and from the monotonic clock
+/// ever after: a step of the system's clock never makes two of them change places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The whole seconds and the nanoseconds within the second.
+    pub const fn seconds_and_nanos(self) -> (u64, u32) {
+        (self.0 / 1_000_000_000, (self.0 % 1_000_000_000) as u32)
+    }
+
+    /// Nanoseconds from `earlier` to `self`, 0 where `earlier` is in fact the later one.
+    pub const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One of the two peers that talk through the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Who connected to the tunnel.
+    Client,
+    /// Whom the tunnel connected to.
+    Server,
+}
+
+impl Not for Side {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl Side {
+    /// `client` or `server`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which way bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// What the client says.
+    ClientToServer,
+    /// What the server says.
+    ServerToClient,
+}
+
+impl Direction {
+    /// The direction in which `side` speaks.
+    pub const fn from(side: Side) -> Self {
+        match side {
+            Side::Client => Self::ClientToServer,
+            Side::Server => Self::ServerToClient,
+        }
+    }
+
+    /// Who speaks in this direction.
+    pub const fn sender(self) -> Side {
+        match self {
+            Self::ClientToServer => Side::Client,
+            Self::ServerToClient => Side::Server,
+        }
+    }
+
+    /// Who listens in this direction.
+    pub const fn receiver(self) -> Side {
+        match self {
+            Self::ClientToServer => Side::Server,
+            Self::ServerToClient => Side::Client,
+        }
+    }
+}
+
+impl Not for Direction {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Self::from(self.receiver())
+    }
+}
+
+/// At which of the tunnel's two sockets bytes were seen.
+///
+/// Without a transform both legs carry the same bytes; they differ in time, and that difference
+/// is how long the tunnel and the receiver took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leg {
+    /// As received from the sender of the direction.
+    Received,
+    /// As sent on to the receiver, recorded when the receiver's socket had taken it all.
+    Sent,
+}
+
+/// Where one end of a socket is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An IPv4 or IPv6 address with a port.
+    Tcp(SocketAddr),
+    /// A unix socket, and its path where it has one (the connecting end has none).
+    Unix(Option<Arc<Path>>),
+}
+
+impl Endpoint {
+    /// The IP address and port, if it has one.
+    pub const fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Self::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// What is known of a connection when it is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The client's own address.
+    pub client: Endpoint,
+    /// The tunnel's address that the client connected to.
+    pub listener: Endpoint,
+    /// Where the tunnel will connect to, as the user wrote it: `example.com:80`.
+    pub target: Arc<str>,
+    /// The target's address where it has exactly one, so that it is certain before the connect.
+    pub server: Option<Endpoint>,
+}
+
+/// What is known of a connection when its upstream has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The address that answered.
+    pub server: Endpoint,
+    /// The tunnel's own address towards the server.
+    pub local: Endpoint,
+}
+
+/// How many bytes of one direction passed each leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes received from the sender.
+    pub received: u64,
+    /// Bytes that the receiver's socket took.
+    pub sent: u64,
+}
+
+/// The totals of both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BothTotals {
+    /// What the client said.
+    pub client_to_server: Totals,
+    /// What the server said.
+    pub server_to_client: Totals,
+}
+
+impl BothTotals {
+    /// The totals of one direction.
+    pub const fn get(&self, direction: Direction) -> Totals {
+        match direction {
+            Direction::ClientToServer => self.client_to_server,
+            Direction::ServerToClient => self.server_to_client,
+        }
+    }
+
+    /// The totals of one direction, to be changed.
+    pub const fn get_mut(&mut self, direction: Direction) -> &mut Totals {
+        match direction {
+            Direction::ClientToServer => &mut self.client_to_server,
+            Direction::ServerToClient => &mut self.server_to_client,
+        }
+    }
+}
+
+/// Why a connection ended, and by whom.
+///
+/// [`Display`](fmt::Display) gives a sentence for people, [`name`](Self::name) a stable word for
+/// programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Both sides ended their direction with FIN.
+    Finished {
+        /// Whose FIN came first.
+        first: Side,
+    },
+    /// A peer sent RST; the other was sent RST too.
+    Reset {
+        /// Who sent it.
+        by: Side,
+    },
+    /// The upstream answered the connect with RST; so was the client's answered.
+    Refused,
+    /// The upstream did not answer within the connect time-out.
+    ConnectTimeout,
+    /// The network says that there is no way to the upstream.
+    Unreachable {
+        /// The operating system's error number (`EHOSTUNREACH`, `ENETUNREACH`, ...).
+        errno: i32,
+    },
+    /// The upstream's name could not be resolved.
+    ResolveFailed {
+        /// What the resolver said.
+        message: Arc<str>,
+    },
+    /// The connect failed in another way.
+    ConnectFailed {
+        /// What the operating system said.
+        message: Arc<str>,
+    },
+    /// Nothing was said for the idle time-out.
+    IdleTimeout,
+    /// One side ended its direction and the other went silent for the half-close time-out.
+    HalfCloseTimeout,
+    /// The tunnel was stopped while the connection was open.
+    Stopped,
+    /// A socket failed in another way than by RST.
+    Failed {
+        /// Whose socket.
+        side: Side,
+        /// The operating system's error number.
+        errno: i32,
+    },
+    /// A transform ended the connection, or failed.
+    Transform {
+        /// Which direction's transform.
+        direction: Direction,
+        /// What it said.
+        message: Arc<str>,
+    },
+    /// The tunnel's own task for the connection failed: a bug, please report it.
+    Internal,
+}
+
+impl CloseReason {
+    /// A stable name for programs, in kebab case: `finished`, `reset`, `refused`, ...
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Finished { .. } => "finished",
+            Self::Reset { .. } => "reset",
+            Self::Refused => "refused",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::Unreachable { .. } => "unreachable",
+            Self::ResolveFailed { .. } => "resolve-failed",
+            Self::ConnectFailed { .. } => "connect-failed",
+            Self::IdleTimeout => "idle-timeout",
+            Self::HalfCloseTimeout => "half-close-timeout",
+            Self::Stopped => "stopped",
+            Self::Failed { .. } => "failed",
+            Self::Transform { .. } => "transform",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The peer that ended the connection, `None` where the tunnel or the network did.
+    pub const fn by(&self) -> Option<Side> {
+        match self {
+            Self::Finished { first } => Some(*first),
+            Self::Reset { by } => Some(*by),
+            Self::Refused => Some(Side::Server),
+            Self::Failed { side, .. } => Some(*side),
+            _ => None,
+        }
+    }
+
+    /// Whether both peers said all they had to say.
+    pub const fn is_clean(&self) -> bool {
+        matches!(self, Self::Finished { .. })
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let os = std::io::Error::from_raw_os_error;
+        match self {
+            Self::Finished { first } => write!(f, "finished, the {first} first"),
+            Self::Reset { by } => write!(f, "reset by the {by}"),
+            Self::Refused => f.write_str("refused by the server"),
+            Self::ConnectTimeout => f.write_str("the server did not answer in time"),
+            Self::Unreachable { errno } => write!(f, "server unreachable: {}", os(*errno)),
+            Self::ResolveFailed { message } => write!(f, "server name not resolved: {message}"),
+            Self::ConnectFailed { message } => write!(f, "connect failed: {message}"),
+            Self::IdleTimeout => f.write_str("ended by tcp_tunn: idle time-out"),
+            Self::HalfCloseTimeout => f.write_str("ended by tcp_tunn: half-close time-out"),
+            Self::Stopped => f.write_str("ended by tcp_tunn: it was stopped"),
+            Self::Failed { side, errno } => {
+                write!(f, "the {side}'s connection failed: {}", os(*errno))
+            }
+            Self::Transform { direction, message } => {
+                write!(f, "ended by the {}'s transform: {message}", direction.sender())
+            }
+            Self::Internal => f.write_str("ended by tcp_tunn: internal error"),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A client was accepted.
+    Open(Arc<Open>),
+    /// The upstream answered.
+    Connected(Arc<Connected>),
+    /// Bytes passed one of the legs.
+    Data {
+        /// Which way they travel.
+        direction: Direction,
+        /// At which socket they were seen.
+        leg: Leg,
+        /// How many bytes of this direction and leg came before.
+        offset: u64,
+        /// The bytes, never none. All sinks share this one copy.
+        bytes: Bytes,
+    },
+    /// The sender of a direction said that it is done (FIN), and the receiver was told.
+    Shutdown {
+        /// Which direction ended.
+        direction: Direction,
+        /// All that was said in it.
+        totals: Totals,
+    },
+    /// The connection ended.
+    Close {
+        /// Why, and by whom.
+        reason: CloseReason,
+        /// All that was said.
+        totals: BothTotals,
+    },
+}
+
+/// One thing that happened on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// When the I/O completed, not when a sink got to it.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}

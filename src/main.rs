@@ -1,0 +1,2 @@
+//! tcp_tunn
+fn main() {}

@@ -1,0 +1,61 @@
+//! Events in, Ethernet packets out: the conversation that a tap on a perfect wire would have seen.
+//!
+//! Pure: no I/O, no clock, no randomness (initial sequence numbers are an argument), so a test
+//! can hold every packet to its last bit.
+
+use std::net::IpAddr;
+
+use crate::event::Timestamp;
+
+/// What the packets show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// One stream a connection, from the client straight to the upstream.
+    #[default]
+    Direct,
+    /// Two streams a connection, one for each of the tunnel's sockets, on two interfaces.
+    Both,
+}
+
+/// The capture interface that a packet belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// [`View::Direct`]'s only one.
+    Direct,
+    /// [`View::Both`]: between the client and the tunnel.
+    ClientLeg,
+    /// [`View::Both`]: between the tunnel and the server.
+    ServerLeg,
+}
+
+/// One packet, its payload still where the event has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Where it was seen.
+    pub interface: Interface,
+    /// When, never before the packet before it.
+    pub time: Timestamp,
+    /// Whether it travels from the client towards the server.
+    pub to_server: bool,
+    /// Ethernet, IP and TCP (or ICMP) headers, checksums filled in.
+    pub headers: &'a [u8],
+    /// What follows the headers.
+    pub payload: &'a [u8],
+    /// Payload bytes of this direction that were dropped just before this packet.
+    pub dropped: u64,
+    /// What a wire could not say.
+    pub comment: Option<&'a str>,
+}
+
+/// Who takes the packets of a conversation.
+pub trait PacketWriter {
+    /// What can go wrong.
+    type Error;
+
+    /// Takes one packet. Packets come in strict order of time.
+    fn packet(&mut self, packet: &Packet<'_>) -> Result<(), Self::Error>;
+
+    /// Learns that `address` is called `name`, before the first packet that carries the address.
+    /// May be called again with the same pair.
+    fn name(&mut self, address: IpAddr, name: &str) -> Result<(), Self::Error>;
+}

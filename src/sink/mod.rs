@@ -1,0 +1,97 @@
+//! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
+
+use std::io;
+
+use crate::event::{Event, Leg, Timestamp};
+
+/// Which events a sink wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interest {
+    /// `Data` of [`Leg::Received`]: what each peer said.
+    pub received: bool,
+    /// `Data` of [`Leg::Sent`]: what each peer was told, and when it took it.
+    pub sent: bool,
+}
+
+impl Interest {
+    /// Everything.
+    pub const ALL: Self = Self { received: true, sent: true };
+    /// What each peer said; enough for most sinks.
+    pub const RECEIVED: Self = Self { received: true, sent: false };
+    /// Opens, half-closes and closes alone.
+    pub const LIFECYCLE: Self = Self { received: false, sent: false };
+
+    /// Whether `Data` of this leg is wanted.
+    pub const fn wants(self, leg: Leg) -> bool {
+        match leg {
+            Leg::Received => self.received,
+            Leg::Sent => self.sent,
+        }
+    }
+}
+
+/// A consumer of events: a console, a capture file, your own format.
+///
+/// A sink runs on a thread of its own, so it may block; what waits for it is a queue bounded in
+/// bytes. Events arrive as the [crate documentation](crate#the-event-contract) promises; those
+/// of different connections interleave.
+///
+/// After the first `Err` of any method no other method is called: the sink is dropped, and the
+/// tunnel stops or goes on without it, as it was told. A panic counts as an error.
+///
+/// ```
+/// use std::io;
+/// use tcp_tunn::event::{Event, EventKind};
+/// use tcp_tunn::sink::Sink;
+///
+/// struct CountBytes(u64);
+///
+/// impl Sink for CountBytes {
+///     fn record(&mut self, event: &Event) -> io::Result<()> {
+///         if let EventKind::Data { bytes, .. } = &event.kind {
+///             self.0 += bytes.len() as u64;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Sink: Send {
+    /// Takes one event.
+    ///
+    /// `Ok` means that the sink is responsible for it now; it may still be in a buffer. Clone
+    /// the event's `Bytes` to keep them: that copies nothing, but holds the memory.
+    fn record(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Makes everything recorded so far visible to whoever reads the output.
+    ///
+    /// Called when the queue ran empty, and at least every 100 ms while it does not. By default
+    /// this does nothing.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Called about every 100 ms, with or without events, on a sink that [`wants_ticks`]
+    /// (Self::wants_ticks). By default this does nothing.
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        let _ = now;
+        Ok(())
+    }
+
+    /// Called once after the last event, unless the sink has failed. `Ok` means that the output
+    /// is complete. By default this flushes.
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    /// Which `Data` events the sink wants, asked once before the first event. What it does not
+    /// want is not queued for it. By default this is [`Interest::RECEIVED`].
+    fn interest(&self) -> Interest {
+        Interest::RECEIVED
+    }
+
+    /// Whether [`tick`](Self::tick) is to be called, asked once. By default it is not.
+    fn wants_ticks(&self) -> bool {
+        false
+    }
+}
