@@ -13,4 +13,7 @@
 
 pub mod event;
 pub mod packet;
+mod ring;
 pub mod sink;
+pub mod transform;
+pub mod tunnel;

@@ -1,6 +1,15 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
+mod chunks;
+mod feeder;
+mod recorder;
+
 use std::io;
+
+pub(crate) use chunks::ChunkPool;
+pub(crate) use feeder::words_of;
+pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
+pub(crate) use recorder::{Recorder, SinkThreads, Tap};
 
 use crate::event::{Event, Leg, Timestamp};
 

@@ -1,0 +1,211 @@
+//! Buffers for reads: registered ones of two sizes, and heap ones for when these run out.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
+
+use super::arena::{self, Part};
+
+/// What a chatty connection reads into. Small, because it is held while nothing comes.
+pub(super) const SMALL: usize = 8 * 1024;
+/// What a bulk transfer reads into: the cost per byte falls up to this size.
+pub(super) const LARGE: usize = 1024 * 1024;
+/// What stands in for a large buffer when all of these wait for slow receivers.
+const MEDIUM: usize = 64 * 1024;
+/// Heap buffers of `MEDIUM` size a pool hands out at most; past it come small ones, of which a
+/// direction of a connection never has more than one.
+const MEDIUM_MAX: usize = 512;
+/// Heap buffers of either size that are kept for reuse.
+const SPARE_MAX: usize = 64;
+
+/// The bytes of one read.
+///
+/// Shows what the read delivered and nothing else, whatever was in its memory before: what one
+/// connection said can never reach another.
+pub(crate) struct Buffer {
+    memory: Memory,
+    filled: usize,
+    pool: Rc<Shared>,
+}
+
+pub(super) enum Memory {
+    Fixed(FixedBuf),
+    Heap(Vec<u8>),
+    /// Given to the kernel, or back to the pool.
+    Gone,
+}
+
+impl Buffer {
+    /// How much a read can deliver.
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.memory {
+            Memory::Fixed(fixed) => tokio_uring::buf::IoBuf::bytes_total(fixed),
+            Memory::Heap(heap) => heap.capacity(),
+            Memory::Gone => 0,
+        }
+    }
+
+    pub(super) fn take_memory(&mut self) -> Memory {
+        std::mem::replace(&mut self.memory, Memory::Gone)
+    }
+
+    pub(super) fn put_memory(&mut self, memory: Memory, filled: usize) {
+        self.memory = memory;
+        self.filled = filled;
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Fixed(fixed) => &fixed[..self.filled],
+            Memory::Heap(heap) => &heap[..self.filled],
+            Memory::Gone => &[],
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        match self.take_memory() {
+            Memory::Fixed(fixed) => {
+                if tokio_uring::buf::IoBuf::bytes_total(&fixed) == SMALL {
+                    self.pool.small_free.set(self.pool.small_free.get() + 1);
+                }
+            }
+            Memory::Heap(mut heap) => {
+                let medium = heap.capacity() >= MEDIUM;
+                if medium {
+                    self.pool.medium_out.set(self.pool.medium_out.get() - 1);
+                }
+                let mut spare = self.pool.spare(medium).borrow_mut();
+                if spare.len() < SPARE_MAX {
+                    heap.clear();
+                    spare.push(heap);
+                }
+            }
+            Memory::Gone => {}
+        }
+    }
+}
+
+/// What a pool and its buffers share.
+#[derive(Default)]
+struct Shared {
+    small_free: Cell<usize>,
+    medium_out: Cell<usize>,
+    spare_small: RefCell<Vec<Vec<u8>>>,
+    spare_medium: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Shared {
+    const fn spare(&self, medium: bool) -> &RefCell<Vec<Vec<u8>>> {
+        if medium { &self.spare_medium } else { &self.spare_small }
+    }
+
+    fn heap(&self, medium: bool) -> Memory {
+        let spare = self.spare(medium).borrow_mut().pop();
+        let size = if medium { MEDIUM } else { SMALL };
+        Memory::Heap(spare.unwrap_or_else(|| Vec::with_capacity(size)))
+    }
+}
+
+/// The buffers of one ring.
+///
+/// Handing out never waits and never fails: a connection whose receiver is slow keeps its buffer
+/// as long as it likes without stopping another.
+pub(crate) struct BufferPool {
+    fixed: Option<FixedBufPool<Part>>,
+    /// Small fixed buffers that are not lent to reads that may wait long.
+    small_reserve: usize,
+    shared: Rc<Shared>,
+}
+
+impl BufferPool {
+    /// Registers up to `bytes` of buffers with the current ring; where the kernel does not let
+    /// that much memory be locked, fewer, down to none. Must be called inside a runtime.
+    pub(crate) fn register(bytes: usize) -> Self {
+        let mut budget = bytes;
+        while budget >= 2 * SMALL {
+            let large = budget * 7 / 8 / LARGE;
+            let small = (budget - large * LARGE) / SMALL;
+            let small = small.min(1024 - large.min(512));
+            match Self::try_register(large.min(512), small) {
+                Ok(pool) => {
+                    if budget < bytes {
+                        tracing::warn!(
+                            "only {} KiB of buffers registered: RLIMIT_MEMLOCK is small \
+                             (raise it with 'ulimit -l' for a little more speed)",
+                            budget / 1024
+                        );
+                    }
+                    return pool;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => budget /= 2,
+                Err(error) => {
+                    tracing::warn!("no buffers registered, using ordinary ones: {error}");
+                    return Self::unregistered();
+                }
+            }
+        }
+        tracing::warn!(
+            "no buffers registered, using ordinary ones: RLIMIT_MEMLOCK is too small \
+             (raise it with 'ulimit -l' for a little more speed)"
+        );
+        Self::unregistered()
+    }
+
+    fn try_register(large: usize, small: usize) -> std::io::Result<Self> {
+        let mut lengths = vec![LARGE; large];
+        lengths.resize(large + small, SMALL);
+        let fixed = FixedBufPool::new(arena::parts(&lengths)?);
+        fixed.register()?;
+        let shared = Shared { small_free: Cell::new(small), ..Shared::default() };
+        Ok(Self { fixed: Some(fixed), small_reserve: small / 4, shared: Rc::new(shared) })
+    }
+
+    /// A pool of heap buffers alone.
+    fn unregistered() -> Self {
+        Self { fixed: None, small_reserve: 0, shared: Rc::new(Shared::default()) }
+    }
+
+    fn buffer(&self, memory: Memory) -> Buffer {
+        Buffer { memory, filled: 0, pool: Rc::clone(&self.shared) }
+    }
+
+    /// A small buffer for a read that may wait for ever, unless these are getting scarce.
+    pub(super) fn lend_small(&self) -> Option<Buffer> {
+        if self.shared.small_free.get() <= self.small_reserve {
+            return None;
+        }
+        self.fixed_small()
+    }
+
+    /// A small buffer for a read that will complete at once.
+    pub(super) fn small(&self) -> Buffer {
+        self.fixed_small().unwrap_or_else(|| self.buffer(self.shared.heap(false)))
+    }
+
+    /// The largest buffer that is to be had, for a read that will complete at once.
+    pub(super) fn large(&self) -> Buffer {
+        if let Some(fixed) = self.fixed.as_ref().and_then(|pool| pool.try_next(LARGE)) {
+            return self.buffer(Memory::Fixed(fixed));
+        }
+        let out = self.shared.medium_out.get();
+        if out < MEDIUM_MAX {
+            self.shared.medium_out.set(out + 1);
+            return self.buffer(self.shared.heap(true));
+        }
+        self.small()
+    }
+
+    fn fixed_small(&self) -> Option<Buffer> {
+        let fixed = self.fixed.as_ref()?.try_next(SMALL)?;
+        self.shared.small_free.set(self.shared.small_free.get() - 1);
+        Some(self.buffer(Memory::Fixed(fixed)))
+    }
+}

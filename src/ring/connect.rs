@@ -1,0 +1,55 @@
+//! Connecting, in a way that may be given up at any time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::socket::Socket;
+
+/// Connects to a TCP address. The future may be dropped, which closes the socket.
+pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
+    connect(Domain::for_address(address), &address.into()).await
+}
+
+/// Connects to a unix socket. The future may be dropped, which closes the socket.
+pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
+    connect(Domain::UNIX, &SockAddr::unix(path)?).await
+}
+
+async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
+    let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
+    let mut result = socket.connect(address);
+    if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINPROGRESS)) {
+        // On loopback the answer has come by now; asking again saves the wait.
+        result = socket.connect(address);
+    }
+    let socket = match result {
+        Ok(()) => socket,
+        Err(error) if error.raw_os_error() == Some(libc::EISCONN) => socket,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EALREADY | libc::EINPROGRESS)) => {
+            wait(socket).await?
+        }
+        Err(error) => return Err(error),
+    };
+    // The ring waits by itself on a blocking socket; a non-blocking one fails with EAGAIN on
+    // older kernels.
+    socket.set_nonblocking(false)?;
+    Ok(Socket::from_fd(OwnedFd::from(socket)))
+}
+
+/// Waits for the answer to a connect under way.
+async fn wait(socket: RawSocket) -> io::Result<RawSocket> {
+    // SAFETY: the `AsyncFd` owns the socket, which stays open for as long as it is registered.
+    let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) }?;
+    socket.writable().await?.retain_ready();
+    let socket = socket.into_inner();
+    match socket.take_error()? {
+        Some(error) => Err(error),
+        None => Ok(socket),
+    }
+}

@@ -1,0 +1,80 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::Path;
+
+use socket2::{Domain, SockRef, Socket as RawSocket, Type};
+use tokio::net::UnixListener;
+
+use super::socket::{Socket, canonical};
+
+/// Clients that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds a TCP address and listens. Fails when another socket listens there.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM.cloexec(), None)?;
+    // So that the port is free at once for the next start. SO_REUSEPORT is left out on purpose:
+    // it would let a second program listen here unseen.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a path and listens.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+    Ok(StdUnixListener::bind(path)?.into())
+}
+
+/// A listening socket on this thread's ring.
+pub(crate) enum Listener {
+    Tcp { ring: tokio_uring::net::TcpListener, fd: OwnedFd },
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// A handle of `listening` for this thread; every worker makes its own of the same socket,
+    /// and the kernel wakes one of them for each client.
+    pub(crate) fn new(listening: &OwnedFd) -> io::Result<Self> {
+        let fd = listening.try_clone()?;
+        if SockRef::from(&fd).domain()? == Domain::UNIX {
+            // The ring's own unix listener does not work on recent kernels.
+            let listener = StdUnixListener::from(fd);
+            listener.set_nonblocking(true)?;
+            return Ok(Self::Unix(UnixListener::from_std(listener)?));
+        }
+        let ring = tokio_uring::net::TcpListener::from_std(fd.try_clone()?.into());
+        Ok(Self::Tcp { ring, fd })
+    }
+
+    /// The next client, and its address if it has one. Must be awaited to its end: a dropped
+    /// accept swallows a client. [`stop`](Self::stop) ends it.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp { ring, .. } => {
+                let (stream, peer) = ring.accept().await?;
+                Ok((Socket::from_stream(stream), Some(canonical(peer))))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let stream = stream.into_std()?;
+                stream.set_nonblocking(false)?;
+                Ok((Socket::from_fd(stream.into()), None))
+            }
+        }
+    }
+
+    /// Refuses clients from now on; every worker's pending accept fails.
+    pub(crate) fn stop(&self) {
+        let fd = match self {
+            Self::Tcp { fd, .. } => fd.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        // Fails only where it has been done already.
+        let _ = SockRef::from(&fd).shutdown(Shutdown::Both);
+    }
+}

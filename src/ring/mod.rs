@@ -1,0 +1,31 @@
+//! Sockets and buffers on io_uring: the only module that knows tokio-uring, and the only one
+//! with `unsafe` code.
+//!
+//! The rules that keep tokio-uring correct live here, so that no other layer has to know them:
+//!
+//! * A pending operation is never dropped: its bytes would be lost. It is ended by
+//!   [`Socket::abort`] or [`Socket::shutdown_write`] of a peer, and then awaited.
+//! * A [`Buffer`] only ever shows the bytes of its last read.
+//! * What waits without an operation in flight ([`Socket::reset_seen`], [`connect`]) goes through
+//!   tokio's own epoll and may be dropped at any time.
+#![allow(unsafe_code)]
+
+mod arena;
+mod buffer;
+mod connect;
+mod limits;
+mod listener;
+mod poll;
+mod reader;
+mod runtime;
+mod socket;
+
+pub(crate) use buffer::{Buffer, BufferPool};
+pub(crate) use connect::{connect_tcp, connect_unix};
+pub(crate) use limits::open_files_limit;
+pub use limits::raise_open_files_limit;
+pub(crate) use listener::{Listener, bind_tcp, bind_unix};
+pub(crate) use reader::Reader;
+pub use runtime::RingError;
+pub(crate) use runtime::{block_on, probe, spawn};
+pub(crate) use socket::Socket;

@@ -1,0 +1,106 @@
+//! The runtime of a ring thread.
+
+use std::future::Future;
+use std::io;
+
+use thiserror::Error;
+
+/// Why no ring could be set up, and what to do about it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The system forbids io_uring (`EPERM`, `EACCES`).
+    #[error(
+        "io_uring is forbidden here: {source}; likely the sysctl kernel.io_uring_disabled or a \
+         container's seccomp profile (try 'sysctl -w kernel.io_uring_disabled=0', or start the \
+         container with '--security-opt seccomp=unconfined' or a profile that allows io_uring)"
+    )]
+    Forbidden {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel has no io_uring (`ENOSYS`).
+    #[error(
+        "the kernel has no io_uring: {source}; Linux 5.11 or newer is needed, with \
+         CONFIG_IO_URING, and no sandbox that hides it"
+    )]
+    Unsupported {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel has no memory for it (`ENOMEM`), before Linux 5.12 counted against
+    /// `RLIMIT_MEMLOCK`.
+    #[error(
+        "no memory for an io_uring: {source}; raise RLIMIT_MEMLOCK ('ulimit -l') or use fewer \
+         workers"
+    )]
+    NoMemory {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Something else.
+    #[error("io_uring could not be set up: {source}")]
+    Other {
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl From<io::Error> for RingError {
+    fn from(source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::Forbidden { source },
+            Some(libc::ENOSYS) => Self::Unsupported { source },
+            Some(libc::ENOMEM) => Self::NoMemory { source },
+            _ => Self::Other { source },
+        }
+    }
+}
+
+/// Submissions that fit before the queue is handed to the kernel early.
+const SUBMISSIONS: u32 = 1024;
+/// Completions that may wait; more are kept by the kernel, at a cost.
+const COMPLETIONS: u32 = 4096;
+
+/// Sets up a ring on this thread with the flags that spare interrupts; a kernel that does not
+/// know one of them (before 6.0) gets fewer.
+fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
+    let mut last = None;
+    for (coop, single) in [(true, true), (true, false), (false, false)] {
+        let mut flags = tokio_uring::uring_builder();
+        flags.setup_cqsize(COMPLETIONS);
+        if coop {
+            flags.setup_coop_taskrun();
+        }
+        if single {
+            flags.setup_single_issuer();
+        }
+        let mut builder = tokio_uring::builder();
+        builder.entries(SUBMISSIONS).uring_builder(&flags);
+        match tokio_uring::Runtime::new(&builder) {
+            Ok(runtime) => return Ok(runtime),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::Unsupported.into()).into())
+}
+
+/// Finds out whether there is io_uring here, without keeping anything.
+pub(crate) fn probe() -> Result<(), RingError> {
+    new_runtime().map(drop)
+}
+
+/// Runs `future` on a new ring on this thread.
+///
+/// The future must end with no operation in flight: leaving earlier would free buffers that the
+/// kernel still writes to.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, RingError> {
+    Ok(new_runtime()?.block_on(future))
+}
+
+/// Starts a task on this thread's ring.
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
+    // The handle is not needed: tasks are counted, and a panic is seen by their guards.
+    drop(tokio_uring::spawn(future));
+}

@@ -1,0 +1,170 @@
+//! A connected stream socket, TCP or unix.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio_uring::buf::BoundedBuf;
+use tokio_uring::net::TcpStream;
+
+use super::buffer::{Buffer, Memory};
+
+/// A handle of a socket; clones are the same socket. It closes when the last one is dropped and
+/// no operation is in flight.
+///
+/// Unix sockets are held as a `TcpStream` too: the ring reads and writes descriptors and does
+/// not ask of which family.
+#[derive(Clone)]
+pub(crate) struct Socket(Rc<TcpStream>);
+
+/// A descriptor for tokio's epoll, which does not own it.
+struct Watched(RawFd);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Socket {
+    pub(super) fn from_stream(stream: TcpStream) -> Self {
+        Self(Rc::new(stream))
+    }
+
+    /// Takes a connected socket in blocking mode.
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self::from_stream(TcpStream::from_std(fd.into()))
+    }
+
+    pub(super) const fn stream(&self) -> &Rc<TcpStream> {
+        &self.0
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as `self.0` lives, and the borrow is tied
+        // to it.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+
+    /// Reads into `buffer`; comes back with it, empty at the end of the stream.
+    pub(super) async fn read(&self, mut buffer: Buffer) -> io::Result<Buffer> {
+        let (result, memory) = match buffer.take_memory() {
+            Memory::Fixed(fixed) => {
+                let (result, fixed) = self.0.read_fixed(fixed).await;
+                (result, Memory::Fixed(fixed))
+            }
+            Memory::Heap(heap) => {
+                let (result, heap) = self.0.read(heap).await;
+                (result, Memory::Heap(heap))
+            }
+            Memory::Gone => (Ok(0), Memory::Gone),
+        };
+        buffer.put_memory(memory, *result.as_ref().unwrap_or(&0));
+        result.map(|_| buffer)
+    }
+
+    /// Writes all that `buffer` shows. Comes back with the buffer when the kernel has taken it.
+    pub(crate) async fn write_all(&self, mut buffer: Buffer) -> io::Result<Buffer> {
+        let filled = buffer.len();
+        // The slice is what keeps a buffer's older bytes from being sent along.
+        let (result, memory) = match buffer.take_memory() {
+            Memory::Fixed(fixed) => {
+                let (result, slice) = self.0.write_fixed_all(fixed.slice(..filled)).await;
+                (result, Memory::Fixed(slice.into_inner()))
+            }
+            Memory::Heap(heap) => {
+                let (result, slice) = self.0.write_all(heap.slice(..filled)).await;
+                (result, Memory::Heap(slice.into_inner()))
+            }
+            Memory::Gone => (Ok(()), Memory::Gone),
+        };
+        buffer.put_memory(memory, filled);
+        result.map(|()| buffer)
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) async fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.0.write_all(bytes).await.0
+    }
+
+    /// How many bytes a read would deliver now; 0 also at the end of the stream.
+    pub(super) fn bytes_waiting(&self) -> io::Result<usize> {
+        let mut waiting: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int to the address it is given, which is that of one.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(usize::try_from(waiting).unwrap_or(0))
+    }
+
+    /// Sends what small segments there are at once. Without meaning on a unix socket.
+    pub(crate) fn set_nodelay(&self) {
+        // A socket that cannot (unix) needs none.
+        let _ = SockRef::from(&self.fd()).set_tcp_nodelay(true);
+    }
+
+    /// Tells the peer that no more will come (FIN), after all that was written.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self.0.shutdown(Shutdown::Write) {
+            // The peer has reset the connection meanwhile: the read side tells.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Ends the connection with RST at once: pending operations on it fail, unsent and unread
+    /// bytes are gone. A unix socket, which knows no RST, is closed both ways instead.
+    pub(crate) fn abort(&self) {
+        // Connecting a TCP socket to "no address" disconnects it; unlike close with SO_LINGER 0
+        // that works while operations hold the socket, and unlike shutdown it sends no FIN.
+        let mut nowhere: libc::sockaddr = zeroed_address();
+        nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+        let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // SAFETY: the address is a valid sockaddr of the length given and outlives the call.
+        let result = unsafe { libc::connect(self.0.as_raw_fd(), &raw const nowhere, len) };
+        if result < 0 {
+            let _ = SockRef::from(&self.fd()).set_linger(Some(Duration::ZERO));
+            let _ = self.0.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits until the peer has reset the connection. Holds no operation in flight, so it may be
+    /// dropped at any time; does not take the error away from the next read.
+    pub(crate) async fn reset_seen(&self) -> io::Result<()> {
+        let watched = Watched(self.0.as_raw_fd());
+        // SAFETY: `self.0` keeps the descriptor open for longer than this future, and with it
+        // the registration, lives.
+        let fd = unsafe { AsyncFd::register_with_interest(watched, Interest::ERROR) }?;
+        loop {
+            let mut guard = fd.ready(Interest::ERROR).await?;
+            if guard.ready().is_error() {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// The socket's own address, `None` on a unix socket.
+    pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(SockRef::from(&self.fd()).local_addr()?.as_socket().map(canonical))
+    }
+}
+
+const fn zeroed_address() -> libc::sockaddr {
+    libc::sockaddr { sa_family: 0, sa_data: [0; 14] }
+}
+
+/// An IPv4 address as such, also where an IPv6 socket wrapped it.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,116 @@
+//! A sink's thread: takes events from the queue and gives them to the sink.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::Sink;
+use super::recorder::Message;
+use crate::event::Timestamp;
+
+/// How long a flush may be put off while events keep coming, and how often a sink is ticked.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a sink's thread works on.
+pub(super) struct Feeder {
+    sink: Box<dyn Sink>,
+    incoming: Receiver<Message>,
+    /// The free bytes of the queue.
+    free: Arc<Semaphore>,
+    /// Bytes that events took of the queue, not handed back yet.
+    freed: usize,
+    /// How many of them are handed back at once while there is work.
+    release_at: usize,
+    /// Whether something was recorded since the last flush.
+    dirty: bool,
+    ticking: bool,
+}
+
+impl Feeder {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        incoming: Receiver<Message>,
+        free: Arc<Semaphore>,
+        release_at: usize,
+    ) -> Self {
+        let ticking = sink.wants_ticks();
+        Self { sink, incoming, free, freed: 0, release_at, dirty: false, ticking }
+    }
+
+    /// Feeds the sink until the queue is closed and empty, or the sink fails; why, if it did.
+    pub(super) fn run(mut self, clock: &impl Fn() -> Timestamp) -> Option<io::Error> {
+        let result = catch_unwind(AssertUnwindSafe(|| self.feed(clock)));
+        // Nobody may wait for room that will never come.
+        self.free.close();
+        match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(panic) => Some(io::Error::other(format!("it panicked: {}", words_of(&*panic)))),
+        }
+    }
+
+    fn feed(&mut self, clock: &impl Fn() -> Timestamp) -> io::Result<()> {
+        let mut beat = Instant::now();
+        loop {
+            match self.next()? {
+                Some(Message::Event { event, cost }) => {
+                    self.sink.record(&event)?;
+                    self.dirty = true;
+                    self.freed += cost;
+                    if self.freed > self.release_at {
+                        self.release();
+                    }
+                }
+                Some(Message::Finish) => return self.sink.finish(),
+                None => {}
+            }
+            if (self.dirty || self.ticking) && beat.elapsed() >= INTERVAL {
+                beat = Instant::now();
+                if self.ticking {
+                    self.sink.tick(clock())?;
+                }
+                self.flush()?;
+            }
+        }
+    }
+
+    /// The next message; `None` when it is time for a tick first.
+    fn next(&mut self) -> io::Result<Option<Message>> {
+        match self.incoming.try_recv() {
+            Ok(message) => return Ok(Some(message)),
+            Err(TryRecvError::Disconnected) => return Ok(Some(Message::Finish)),
+            Err(TryRecvError::Empty) => {}
+        }
+        self.release();
+        self.flush()?;
+        let limit = if self.ticking { INTERVAL } else { Duration::MAX };
+        match self.incoming.recv_timeout(limit) {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvTimeoutError::Disconnected) => Ok(Some(Message::Finish)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+        }
+    }
+
+    fn release(&mut self) {
+        if self.freed > 0 {
+            self.free.add_permits(std::mem::take(&mut self.freed));
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.dirty) { self.sink.flush() } else { Ok(()) }
+    }
+}
+
+/// What a panic said, if it said it in words.
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,157 @@
+//! Setting a tunnel up.
+
+use std::sync::Arc;
+
+use super::address::Address;
+use super::error::BindError;
+use super::limits::Limits;
+use super::listen::{Listening, listen};
+use super::run::Handle;
+use crate::event::Endpoint;
+use crate::ring;
+use crate::sink::{Sink, SinkOptions};
+use crate::transform::Codec;
+
+/// Describes a tunnel; made by [`Tunnel::builder`], ended by [`bind`](Self::bind).
+#[must_use]
+pub struct Builder {
+    routes: Vec<(String, String)>,
+    limits: Limits,
+    workers: usize,
+    codec: Option<Arc<dyn Codec>>,
+    sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
+}
+
+impl Builder {
+    /// Listens on `from` too and connects its clients to `to`.
+    pub fn route(mut self, from: impl ToString, to: impl ToString) -> Self {
+        self.routes.push((from.to_string(), to.to_string()));
+        self
+    }
+
+    /// Sets the bounds. By default those of [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the number of worker threads, at least 1. By default one for each core, at most 4.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Lets `codec` change the bytes of every connection. By default they pass as they are.
+    pub fn codec(mut self, codec: impl Codec + 'static) -> Self {
+        self.codec = Some(Arc::new(codec));
+        self
+    }
+
+    /// Gives every event to `sink` too, under the default [`SinkOptions`].
+    pub fn sink(self, sink: impl Sink + 'static) -> Self {
+        self.sink_with(SinkOptions::default(), sink)
+    }
+
+    /// Gives every event to `sink` too.
+    pub fn sink_with(mut self, options: SinkOptions, sink: impl Sink + 'static) -> Self {
+        self.sinks.push((options, Box::new(sink)));
+        self
+    }
+
+    /// Starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// An address makes no sense or cannot be listened on, or there is no io_uring. Nothing is
+    /// left open then.
+    pub fn bind(self) -> Result<Tunnel, BindError> {
+        let mut parsed = Vec::new();
+        for (from, to) in &self.routes {
+            parsed.push((from.parse::<Address>()?, to.parse::<Address>()?));
+        }
+        ring::probe()?;
+        let mut routes = Vec::new();
+        for (from, target) in parsed {
+            for listening in listen(&from)? {
+                routes.push(Route { listening, target: target.clone() });
+            }
+        }
+        Ok(Tunnel {
+            routes,
+            limits: self.limits,
+            workers: self.workers,
+            codec: self.codec,
+            sinks: self.sinks,
+            handle: Handle::new(self.workers),
+        })
+    }
+}
+
+/// A listening socket and where its clients are connected to.
+pub struct Route {
+    pub(super) listening: Listening,
+    pub(super) target: Address,
+}
+
+impl Route {
+    /// The address listened on, with the real port where port 0 was asked for.
+    pub const fn listening(&self) -> &Endpoint {
+        &self.listening.endpoint
+    }
+
+    /// Where clients are connected to.
+    pub const fn target(&self) -> &Address {
+        &self.target
+    }
+}
+
+/// A tunnel that listens: clients may connect, and wait until it runs.
+///
+/// ```no_run
+/// use tcp_tunn::tunnel::Tunnel;
+///
+/// let tunnel = Tunnel::builder("127.0.0.1:0", "example.com:80").bind()?;
+/// println!("listening on {}", tunnel.routes()[0].listening());
+/// let summary = tunnel.run()?;
+/// println!("{} connections", summary.counts.connections);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Tunnel {
+    pub(super) routes: Vec<Route>,
+    pub(super) limits: Limits,
+    pub(super) workers: usize,
+    pub(super) codec: Option<Arc<dyn Codec>>,
+    pub(super) sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
+    pub(super) handle: Handle,
+}
+
+impl Tunnel {
+    /// Describes a tunnel from an address to listen on to one to connect to, both written as
+    /// [`Address`] says. They are looked at by [`Builder::bind`].
+    pub fn builder(from: impl ToString, to: impl ToString) -> Builder {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Builder {
+            routes: vec![(from.to_string(), to.to_string())],
+            limits: Limits::default(),
+            workers: cores.min(4),
+            codec: None,
+            sinks: Vec::new(),
+        }
+    }
+
+    /// Where it listens, in the order given; a name may stand for more than one address.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Gives every event to `sink` too. For sinks that must not exist before the listening
+    /// sockets do, such as a file that a failed bind should not leave behind.
+    pub fn add_sink(&mut self, options: SinkOptions, sink: impl Sink + 'static) {
+        self.sinks.push((options, Box::new(sink)));
+    }
+
+    /// What stops the tunnel and tells how it does, from any thread.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}

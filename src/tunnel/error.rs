@@ -1,0 +1,56 @@
+//! Why a tunnel cannot start or go on.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::address::AddressError;
+pub use crate::ring::RingError;
+
+/// Why a tunnel could not be set up. Nothing is left behind then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// An address makes no sense.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A name to listen on could not be resolved.
+    #[error("cannot listen on {address}: the name was not resolved: {source}")]
+    Resolve {
+        /// The address to listen on.
+        address: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source} ({hint})")]
+    Listen {
+        /// The address to listen on.
+        address: String,
+        /// What the operating system said.
+        source: io::Error,
+        /// What to try.
+        hint: &'static str,
+    },
+    /// There is no io_uring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// Why a tunnel ended that was not told to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A worker could not set up its ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0} (use fewer workers, or raise the limit of processes)")]
+    Thread(io::Error),
+    /// A worker could not use the listening socket.
+    #[error("cannot accept clients: {0}")]
+    Listener(io::Error),
+    /// A worker panicked: a bug.
+    #[error("a worker panicked: {0}; this is a bug, please report it")]
+    Panic(String),
+}

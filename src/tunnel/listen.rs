@@ -1,0 +1,102 @@
+//! Opening the listening sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use super::address::Address;
+use super::error::BindError;
+use crate::event::Endpoint;
+use crate::ring;
+
+/// A listening socket. Dropping it closes it and removes its file, if it made one.
+pub(super) struct Listening {
+    pub(super) fd: OwnedFd,
+    pub(super) endpoint: Endpoint,
+    file: Option<PathBuf>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(path) = &self.file {
+            // It may have been removed already, by whoever replaced it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Listens on every address that `address` stands for.
+pub(super) fn listen(address: &Address) -> Result<Vec<Listening>, BindError> {
+    match address {
+        Address::Ip(ip) => Ok(vec![listen_tcp(*ip, address)?]),
+        Address::Name { host, port } => {
+            let resolved = (host.as_str(), *port).to_socket_addrs();
+            let mut addresses: Vec<_> = resolved
+                .map_err(|source| BindError::Resolve { address: address.to_string(), source })?
+                .collect();
+            addresses.dedup();
+            let (good, mut bad): (Vec<_>, Vec<_>) =
+                addresses.into_iter().map(|ip| listen_tcp(ip, address)).partition(Result::is_ok);
+            // `localhost` may stand for an IPv6 address that this machine does not have; one in
+            // use is another matter.
+            bad.retain(|result| good.is_empty() || !is_missing_family(result));
+            good.into_iter().chain(bad).collect()
+        }
+        Address::Unix(path) => Ok(vec![listen_unix(path, address)?]),
+    }
+}
+
+fn is_missing_family(result: &Result<Listening, BindError>) -> bool {
+    let Err(BindError::Listen { source, .. }) = result else { return false };
+    matches!(source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+}
+
+fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError> {
+    let bound = ring::bind_tcp(ip).and_then(|fd| {
+        let listener = TcpListener::from(fd);
+        let endpoint = listener.local_addr()?.into();
+        Ok(Listening { fd: listener.into(), endpoint, file: None })
+    });
+    bound.map_err(|source| listen_error(source, address))
+}
+
+fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
+    let mut bound = ring::bind_unix(path);
+    if bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) && is_stale(path) {
+        bound = std::fs::remove_file(path).and_then(|()| ring::bind_unix(path));
+    }
+    let endpoint = Endpoint::Unix(Some(path.into()));
+    match bound {
+        Ok(fd) => Ok(Listening { fd, endpoint, file: Some(path.to_owned()) }),
+        Err(source) => Err(listen_error(source, address)),
+    }
+}
+
+/// Whether `path` is a socket that nobody listens on any more.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).err().is_some_and(refused)
+}
+
+fn listen_error(source: io::Error, address: &Address) -> BindError {
+    let hint = match (source.kind(), address) {
+        (io::ErrorKind::AddrInUse, Address::Unix(_)) => {
+            "something listens there, or it is no socket; choose another path"
+        }
+        (io::ErrorKind::AddrInUse, _) => "choose another port, or 0 for any that is free",
+        (io::ErrorKind::PermissionDenied, Address::Unix(_)) => "choose a directory of your own",
+        (io::ErrorKind::PermissionDenied, _) => {
+            "ports below 1024 need rights; choose a higher one, such as 8080"
+        }
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "this machine does not have that address; try 127.0.0.1 or 0.0.0.0"
+        }
+        (io::ErrorKind::NotFound, Address::Unix(_)) => "create the directory first",
+        _ => "try another address",
+    };
+    BindError::Listen { address: address.to_string(), source, hint }
+}

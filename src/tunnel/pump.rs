@@ -1,0 +1,229 @@
+//! One direction of a connection.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::relay::Relay;
+use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
+use crate::ring::{Buffer, Reader};
+use crate::sink::words_of;
+use crate::transform::{End, Output, Transform, TransformError};
+
+/// How long a write may be stuck before it is watched whether the sender is still there.
+const STALL: Duration = Duration::from_secs(1);
+
+/// Moves the bytes of one direction until it ends.
+pub(super) struct Pump<'a> {
+    relay: &'a Relay<'a>,
+    direction: Direction,
+    transform: Option<Box<dyn Transform>>,
+}
+
+/// The direction cannot go on; whoever says so has told the relay why.
+struct Failed;
+
+impl<'a> Pump<'a> {
+    pub(super) const fn new(
+        relay: &'a Relay<'a>,
+        direction: Direction,
+        transform: Option<Box<dyn Transform>>,
+    ) -> Self {
+        Self { relay, direction, transform }
+    }
+
+    pub(super) async fn run(mut self) {
+        let sender = self.direction.sender();
+        let socket = self.relay.socket(sender).clone();
+        let mut reader = Reader::new(socket, self.relay.worker.buffers.clone());
+        if self.relay_all(&mut reader).await.is_ok() {
+            self.relay.outlast(sender).await;
+        }
+    }
+
+    async fn relay_all(&mut self, reader: &mut Reader) -> Result<(), Failed> {
+        let mut ended = false;
+        loop {
+            let buffer = match reader.read().await {
+                Ok(buffer) => buffer,
+                Err(error) => return self.failed(self.direction.sender(), &error),
+            };
+            if self.relay.has_failed() {
+                return Err(Failed);
+            }
+            let now = self.relay.now();
+            self.relay.touch(now);
+            if buffer.is_empty() {
+                break;
+            }
+            let copy = self.received(now, &buffer).await;
+            if ended {
+                continue;
+            }
+            ended = match self.transform.take() {
+                None => self.pass(buffer, copy).await?,
+                Some(mut transform) => {
+                    let output = self.guarded(|output| transform.transform(&buffer, output))?;
+                    drop(buffer);
+                    self.transform = Some(transform);
+                    self.deliver(output).await?
+                }
+            };
+        }
+        if let Some(mut transform) = self.transform.take().filter(|_| !ended) {
+            let output = self.guarded(|output| transform.finish(output))?;
+            ended = self.deliver(output).await?;
+        }
+        self.finish(ended)
+    }
+
+    /// Counts and records what came from the sender; the copy that the sinks share, if any.
+    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<Bytes> {
+        let offset = self.count(Leg::Received, data.len());
+        let tap = self.relay.tap;
+        let copy = (tap.wants(Leg::Received) || tap.wants(Leg::Sent))
+            .then(|| self.relay.worker.chunks.borrow_mut().copy(data));
+        if let Some(copy) = &copy {
+            self.record(now, Leg::Received, offset, copy, false).await;
+        }
+        copy
+    }
+
+    /// Sends `buffer` on as it is.
+    async fn pass(&self, buffer: Buffer, copy: Option<Bytes>) -> Result<bool, Failed> {
+        let len = buffer.len();
+        let receiver = self.direction.receiver();
+        let socket = self.relay.socket(receiver);
+        let _turn = self.relay.writing(receiver).lock().await;
+        self.watched(async { socket.write_all(buffer).await.map(drop) }).await?;
+        let offset = self.count(Leg::Sent, len);
+        if let Some(copy) = copy {
+            self.record(self.relay.now(), Leg::Sent, offset, &copy, true).await;
+        }
+        Ok(false)
+    }
+
+    /// Does what a transform wants done; true when it ended the direction.
+    async fn deliver(&self, output: Output) -> Result<bool, Failed> {
+        if !output.delay.is_zero() {
+            sleep(output.delay).await;
+        }
+        self.send(self.direction, output.forward.freeze()).await?;
+        self.send(!self.direction, output.reply.freeze()).await?;
+        match output.end {
+            None => Ok(false),
+            Some(End::Finish) => {
+                let receiver = self.relay.socket(self.direction.receiver());
+                match receiver.shutdown_write() {
+                    Ok(()) => Ok(true),
+                    Err(error) => self.failed(self.direction.receiver(), &error).map(|()| true),
+                }
+            }
+            Some(End::Reset) => self.broken("it reset the connection"),
+        }
+    }
+
+    /// Writes a transform's bytes to the receiver of `direction`, and records them.
+    async fn send(&self, direction: Direction, bytes: Bytes) -> Result<(), Failed> {
+        // After its FIN a direction has nothing more to say, not even by a transform's mouth.
+        if bytes.is_empty() || self.relay.has_finished(direction.sender()) {
+            return Ok(());
+        }
+        let receiver = direction.receiver();
+        let socket = self.relay.socket(receiver);
+        let _turn = self.relay.writing(receiver).lock().await;
+        let write = Pump { relay: self.relay, direction, transform: None };
+        write.watched(socket.write_bytes(bytes.clone())).await?;
+        let offset = write.count(Leg::Sent, bytes.len());
+        if self.relay.tap.wants(Leg::Sent) {
+            write.record(self.relay.now(), Leg::Sent, offset, &bytes, false).await;
+        }
+        Ok(())
+    }
+
+    /// Awaits a write to the receiver. While it is stuck a reset by the sender, which nobody
+    /// reads meanwhile, ends the connection.
+    async fn watched(&self, write: impl Future<Output = io::Result<()>>) -> Result<(), Failed> {
+        tokio::pin!(write);
+        let sender = self.direction.sender();
+        let result = tokio::select! {
+            biased;
+            result = &mut write => result,
+            () = sleep(STALL) => tokio::select! {
+                biased;
+                result = &mut write => result,
+                Ok(()) = self.relay.socket(sender).reset_seen() => {
+                    self.relay.fail(CloseReason::Reset { by: sender });
+                    write.await
+                }
+            },
+        };
+        match result {
+            Ok(()) => {
+                self.relay.touch(self.relay.now());
+                Ok(())
+            }
+            Err(error) => self.failed(self.direction.receiver(), &error),
+        }
+    }
+
+    /// The sender is done: tells the receiver, unless the transform has, and records it.
+    fn finish(&self, told: bool) -> Result<(), Failed> {
+        let receiver = self.relay.socket(self.direction.receiver());
+        if let Err(error) = if told { Ok(()) } else { receiver.shutdown_write() } {
+            return self.failed(self.direction.receiver(), &error);
+        }
+        let totals = self.relay.totals.get().get(self.direction);
+        let shutdown = EventKind::Shutdown { direction: self.direction, totals };
+        self.relay.tap.lifecycle(self.relay.now(), shutdown);
+        self.relay.finish(self.direction.sender());
+        Ok(())
+    }
+
+    /// Runs a transform so that neither an error nor a panic of it gets further.
+    fn guarded(
+        &self,
+        run: impl FnOnce(&mut Output) -> Result<(), TransformError>,
+    ) -> Result<Output, Failed> {
+        let mut output = Output::default();
+        match catch_unwind(AssertUnwindSafe(|| run(&mut output))) {
+            Ok(Ok(())) => Ok(output),
+            Ok(Err(error)) => self.broken(&error.to_string()),
+            Err(panic) => self.broken(&format!("it panicked: {}", words_of(&*panic))),
+        }
+    }
+
+    fn broken<T>(&self, message: &str) -> Result<T, Failed> {
+        let direction = self.direction;
+        self.relay.fail(CloseReason::Transform { direction, message: message.into() });
+        Err(Failed)
+    }
+
+    fn failed(&self, side: crate::event::Side, error: &io::Error) -> Result<(), Failed> {
+        self.relay.fail_by(side, error);
+        Err(Failed)
+    }
+
+    /// Counts bytes of this direction; how many there were before.
+    fn count(&self, leg: Leg, len: usize) -> u64 {
+        let mut totals = self.relay.totals.get();
+        let count = match leg {
+            Leg::Received => &mut totals.get_mut(self.direction).received,
+            Leg::Sent => &mut totals.get_mut(self.direction).sent,
+        };
+        let offset = *count;
+        *count += len as u64;
+        self.relay.totals.set(totals);
+        self.relay.worker.counters().passed(self.direction, leg, len);
+        offset
+    }
+
+    async fn record(&self, time: Timestamp, leg: Leg, offset: u64, bytes: &Bytes, shared: bool) {
+        let bytes = bytes.clone();
+        let kind = EventKind::Data { direction: self.direction, leg, offset, bytes };
+        self.relay.tap.data(time, kind, shared).await;
+    }
+}

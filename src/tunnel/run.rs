@@ -1,0 +1,183 @@
+//! Running a tunnel to its end.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::builder::Tunnel;
+use super::clock::Clock;
+use super::counters::{Counters, Counts};
+use super::error::RunError;
+use super::stop::{Phase, Phases};
+use super::worker::{Shared, serve};
+use crate::ring;
+use crate::sink::{Recorder, SinkReport, SinkStats, SinkThreads, words_of};
+
+/// How long a sink may take to finish once everything is to end at once.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Stops a tunnel, and tells how it does. Clones belong to the same tunnel.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) phases: Phases,
+    counters: Arc<[Counters]>,
+    recorder: Arc<OnceLock<Recorder>>,
+}
+
+/// How a tunnel does at the moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What passed so far.
+    pub counts: Counts,
+    /// The sinks' queues.
+    pub sinks: Vec<SinkStats>,
+}
+
+/// What a tunnel did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// What passed.
+    pub counts: Counts,
+    /// What became of each sink, in the order they were given.
+    pub sinks: Vec<SinkReport>,
+}
+
+impl Handle {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            phases: Phases::new(),
+            counters: (0..workers).map(|_| Counters::default()).collect(),
+            recorder: Arc::new(OnceLock::new()),
+        }
+    }
+
+    /// Ends the tunnel gracefully: no more clients; connections may finish for
+    /// [`shutdown_timeout`](super::Limits::shutdown_timeout), what is open then is reset; sinks
+    /// finish. Returns at once.
+    pub fn stop(&self) {
+        self.phases.advance(Phase::Draining);
+    }
+
+    /// Ends the tunnel at once: connections are reset, and sinks have 2 seconds to finish.
+    /// Returns at once.
+    pub fn abort(&self) {
+        self.phases.advance(Phase::Aborting);
+    }
+
+    /// How the tunnel does at the moment.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            counts: Counts::sum(self.counters.iter()),
+            sinks: self.recorder.get().map(Recorder::stats).unwrap_or_default(),
+        }
+    }
+}
+
+impl Tunnel {
+    /// Relays on threads of its own until [`Handle::stop`] is called or a sink fails whose
+    /// [`OnError`](crate::sink::OnError) says stop. Returns when everything has ended.
+    ///
+    /// # Errors
+    ///
+    /// A worker could not go on. A sink that failed is no error here: it is told in the
+    /// [`Summary`].
+    pub fn run(self) -> Result<Summary, RunError> {
+        let handle = self.handle();
+        let workers = self.workers;
+        let (shared, threads) = self.start()?;
+        let spawned: Vec<_> = (0..workers).map(|index| spawn_worker(&shared, index)).collect();
+        let mut result = Ok(());
+        for worker in spawned {
+            let ended = worker.and_then(|thread| {
+                let panicked = |panic: Box<dyn std::any::Any + Send>| {
+                    Err(RunError::Panic(words_of(&*panic).to_owned()))
+                };
+                thread.join().unwrap_or_else(panicked)
+            });
+            if ended.is_err() {
+                handle.stop();
+                result = result.and(ended);
+            }
+        }
+        let summary = shared.finish(threads);
+        result.map(|()| summary)
+    }
+
+    /// Relays on the tokio-uring runtime that this is awaited on, as one worker, until
+    /// [`Handle::stop`] is called or a sink fails whose [`OnError`](crate::sink::OnError) says
+    /// stop. Sinks have their own threads all the same. Must be awaited to its end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// When awaited outside a tokio-uring runtime.
+    pub async fn run_here(mut self) -> Result<Summary, RunError> {
+        self.workers = 1;
+        let (shared, threads) = self.start()?;
+        let result = serve(&shared, 0).await;
+        let summary = shared.finish(threads);
+        result.map(|()| summary)
+    }
+
+    fn start(self) -> Result<(Arc<Shared>, SinkThreads), RunError> {
+        let clock = Clock::start();
+        let phases = self.handle.phases.clone();
+        let (recorder, threads) = Recorder::start(
+            self.sinks,
+            move || clock.now(),
+            move || phases.advance(Phase::Draining),
+        )
+        .map_err(RunError::Thread)?;
+        let _ = self.handle.recorder.set(recorder.clone());
+        let shared = Shared::new(
+            self.routes,
+            self.limits,
+            self.workers,
+            self.codec,
+            clock,
+            self.handle.phases.clone(),
+            Arc::clone(&self.handle.counters),
+            recorder,
+        );
+        Ok((Arc::new(shared), threads))
+    }
+}
+
+fn spawn_worker(
+    shared: &Arc<Shared>,
+    index: usize,
+) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
+    let shared = Arc::clone(shared);
+    let name = format!("worker-{index}");
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let result = ring::block_on(serve(&shared, index)).map_err(RunError::from).flatten();
+            if result.is_err() {
+                // The others shall not go on without this one.
+                shared.phases.advance(Phase::Draining);
+            }
+            result
+        })
+        .map_err(RunError::Thread)
+}
+
+impl Shared {
+    /// Waits for the sinks after the workers have ended.
+    fn finish(&self, threads: SinkThreads) -> Summary {
+        let mut aborted_at = None;
+        let patience = || {
+            (self.phases.get() >= Phase::Aborting).then(|| {
+                let since = *aborted_at.get_or_insert_with(Instant::now);
+                ABORT_PATIENCE.saturating_sub(since.elapsed())
+            })
+        };
+        let sinks = self.recorder.finish(threads, patience);
+        Summary { counts: Counts::sum(self.counters.iter()), sinks }
+    }
+}

@@ -1,0 +1,298 @@
+//! A worker: one thread, one ring, its share of the connections.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::builder::Route;
+use super::clock::Clock;
+use super::connection;
+use super::counters::Counters;
+use super::error::RunError;
+use super::limits::Limits;
+use super::stop::{Phase, Phases};
+use crate::event::{ConnectionId, Timestamp};
+use crate::ring::{self, BufferPool, Listener, Socket};
+use crate::sink::{ChunkPool, Recorder};
+use crate::transform::Codec;
+
+/// Registered buffers of all workers together.
+const REGISTERED_BYTES: usize = 16 * 1024 * 1024;
+/// Descriptors kept for other things than connections: listeners, rings, files, pipes.
+const OTHER_FILES: u64 = 48;
+/// How often the same trouble is told.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What all workers of a tunnel share.
+pub(super) struct Shared {
+    pub(super) routes: Vec<Route>,
+    pub(super) limits: Limits,
+    pub(super) codec: Option<Arc<dyn Codec>>,
+    pub(super) clock: Clock,
+    pub(super) phases: Phases,
+    pub(super) counters: Arc<[Counters]>,
+    pub(super) recorder: Recorder,
+    workers: usize,
+    next_connection: AtomicU64,
+    places: Arc<Semaphore>,
+    full_since: Complaint,
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "called once; each is a part of its own")]
+    pub(super) fn new(
+        routes: Vec<Route>,
+        limits: Limits,
+        workers: usize,
+        codec: Option<Arc<dyn Codec>>,
+        clock: Clock,
+        phases: Phases,
+        counters: Arc<[Counters]>,
+        recorder: Recorder,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(places(limits.max_connections)));
+        Self {
+            routes,
+            limits,
+            codec,
+            clock,
+            phases,
+            counters,
+            recorder,
+            workers,
+            next_connection: AtomicU64::new(1),
+            places,
+            full_since: Complaint::default(),
+        }
+    }
+}
+
+/// How many connections there can be: as many as asked for, but no more than there are
+/// descriptors for, so that a client that was accepted always finds one for its upstream.
+fn places(max_connections: usize) -> usize {
+    let files = ring::open_files_limit().unwrap_or(u64::MAX);
+    let possible = (files.saturating_sub(OTHER_FILES) / 2).max(1);
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    if possible < max_connections {
+        tracing::warn!(
+            "at most {possible} connections at once, not {max_connections}: the limit of open \
+             files is {files} (raise it with 'ulimit -n')"
+        );
+    }
+    max_connections.clamp(1, possible)
+}
+
+/// What the connections of one worker share.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) buffers: Rc<BufferPool>,
+    pub(super) chunks: RefCell<ChunkPool>,
+    connections: Cell<usize>,
+    all_closed: Notify,
+}
+
+impl Worker {
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters[self.index]
+    }
+}
+
+/// Serves clients until the tunnel is told to stop and all connections of this worker have ended.
+pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunError> {
+    let worker = Rc::new(Worker {
+        shared: Arc::clone(shared),
+        index,
+        buffers: Rc::new(BufferPool::register(REGISTERED_BYTES / shared.workers)),
+        chunks: RefCell::new(ChunkPool::new()),
+        connections: Cell::new(0),
+        all_closed: Notify::new(),
+    });
+    let mut listeners = Vec::new();
+    for route in &shared.routes {
+        listeners.push(Listener::new(&route.listening.fd).map_err(RunError::Listener)?);
+    }
+    let accepting = listeners.iter().zip(0..).map(|(listener, route)| {
+        let loops = AcceptLoop { worker: &worker, listener, route };
+        Box::pin(loops.run())
+    });
+    let mut accepting: Vec<_> = accepting.collect();
+    let stopping = async {
+        shared.phases.reached(Phase::Draining).await;
+        listeners.iter().for_each(Listener::stop);
+    };
+    tokio::join!(
+        stopping,
+        poll_fn(|context| {
+            accepting.retain_mut(|accept| accept.as_mut().poll(context).is_pending());
+            if accepting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+    );
+    worker.drain().await;
+    Ok(())
+}
+
+impl Worker {
+    /// Waits for the connections, as long as they may take.
+    async fn drain(&self) {
+        let shared = &self.shared;
+        tokio::select! {
+            () = self.wait_closed() => return,
+            () = tokio::time::sleep(shared.limits.shutdown_timeout) => {}
+            () = shared.phases.reached(Phase::Ending) => {}
+        }
+        shared.phases.advance(Phase::Ending);
+        // A connection may be waiting for a sink that hangs.
+        shared.recorder.stop_waiting();
+        self.wait_closed().await;
+    }
+
+    async fn wait_closed(&self) {
+        while self.connections.get() > 0 {
+            self.all_closed.notified().await;
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Counted {
+    worker: Rc<Worker>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn new(worker: &Rc<Worker>, place: OwnedSemaphorePermit) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        Self { worker: Rc::clone(worker), _place: place }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let left = self.worker.connections.get() - 1;
+        self.worker.connections.set(left);
+        if left == 0 {
+            self.worker.all_closed.notify_waiters();
+            self.worker.all_closed.notify_one();
+        }
+    }
+}
+
+/// Accepts the clients of one listening socket.
+struct AcceptLoop<'a> {
+    worker: &'a Rc<Worker>,
+    listener: &'a Listener,
+    route: usize,
+}
+
+impl AcceptLoop<'_> {
+    async fn run(self) {
+        let shared = &self.worker.shared;
+        let mut trouble = Backoff::default();
+        loop {
+            match self.listener.accept().await {
+                Ok((client, peer)) => {
+                    trouble.reset();
+                    let accepted = shared.clock.now();
+                    let Some(place) = self.place().await else { return client.abort() };
+                    self.start(client, peer, accepted, place);
+                }
+                Err(_) if shared.phases.get() > Phase::Running => return,
+                Err(error) if is_about_one_client(&error) => {}
+                Err(error) => {
+                    trouble.complain(&error);
+                    trouble.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a place among the connections; `None` when the tunnel stops before there is one.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let shared = &self.worker.shared;
+        let places = &shared.places;
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        if shared.full_since.is_due() {
+            tracing::warn!(
+                "all {} connections are in use; further clients wait (see --max-connections)",
+                shared.limits.max_connections
+            );
+        }
+        tokio::select! {
+            place = Arc::clone(places).acquire_owned() => place.ok(),
+            () = shared.phases.reached(Phase::Draining) => None,
+        }
+    }
+
+    fn start(
+        &self,
+        client: Socket,
+        peer: Option<SocketAddr>,
+        accepted: Timestamp,
+        place: OwnedSemaphorePermit,
+    ) {
+        let counted = Counted::new(self.worker, place);
+        let worker = Rc::clone(self.worker);
+        let route = self.route;
+        let id = ConnectionId(worker.shared.next_connection.fetch_add(1, Relaxed));
+        ring::spawn(async move {
+            connection::serve(&worker, route, id, client, peer, accepted).await;
+            drop(counted);
+        });
+    }
+}
+
+/// Whether the accept failed because of the client that came, and the next may do better.
+fn is_about_one_client(error: &io::Error) -> bool {
+    use libc::{ECONNABORTED, EINTR, EPROTO};
+    matches!(error.raw_os_error(), Some(ECONNABORTED | EINTR | EPROTO))
+}
+
+/// Waits longer each time, while descriptors or memory are scarce.
+#[derive(Default)]
+struct Backoff {
+    waits: u32,
+    complaint: Complaint,
+}
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.waits = 0;
+    }
+
+    fn complain(&self, error: &io::Error) {
+        if self.complaint.is_due() {
+            tracing::warn!("a client could not be accepted yet, trying again: {error}");
+        }
+    }
+
+    async fn wait(&mut self) {
+        let backoff = Duration::from_millis(10 << self.waits.min(5));
+        self.waits += 1;
+        tokio::time::sleep(backoff).await;
+    }
+}
+
+/// Says whether something should be told again.
+#[derive(Default)]
+struct Complaint(std::sync::Mutex<Option<Instant>>);
+
+impl Complaint {
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
