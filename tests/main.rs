@@ -1,4 +1,6 @@
 //! All integration tests in one binary, so that they link once.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod relay;
 mod support;

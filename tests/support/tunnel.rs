@@ -45,11 +45,6 @@ impl Running {
         self.handle.stop();
         self.thread.take().unwrap().join().unwrap()
     }
-
-    /// Waits until the tunnel has ended by itself.
-    pub(crate) fn join(mut self) -> Summary {
-        self.thread.take().unwrap().join().unwrap()
-    }
 }
 
 impl Drop for Running {
