@@ -2,6 +2,7 @@
 
 mod chunks;
 mod feeder;
+pub mod pcapng;
 mod recorder;
 
 use std::io;
