@@ -1,5 +1,6 @@
 //! All live connections, drawn by one hand in one order.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -119,10 +120,10 @@ impl Conversations {
         let id = event.connection;
         match &event.kind {
             EventKind::Open(open) => {
-                if !live.contains_key(&id) {
+                if let Entry::Vacant(place) = live.entry(id) {
                     let new = Conversation::open(id, open, &mut drawing, &mut at)?;
                     ends.extend(ends_of(&new));
-                    live.insert(id, new);
+                    place.insert(new);
                 }
             }
             EventKind::Close { reason, totals } => {

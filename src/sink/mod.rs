@@ -1,6 +1,7 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod chunks;
+pub mod console;
 mod feeder;
 pub mod pcapng;
 mod recorder;

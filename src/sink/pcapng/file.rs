@@ -12,7 +12,7 @@ use std::path::Path;
 /// there for us to fall into.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
+    let parent = parent.unwrap_or_else(|| Path::new("."));
     let shared = parent.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0);
     let flags = if shared { libc::O_NOFOLLOW } else { 0 };
     let opened = OpenOptions::new()
@@ -30,7 +30,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
         _ => error,
     })?;
     let meta = file.metadata()?;
-    let mine = std::fs::metadata("/proc/self").map_or(meta.uid(), |process| process.uid());
+    let mine = std::fs::metadata("/proc/self")?.uid();
     if shared && meta.uid() != mine {
         let what = "it belongs to another user, in a directory that others may write to";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
