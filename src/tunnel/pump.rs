@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::relay::Relay;
 use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
 use crate::ring::{Buffer, Reader};
-use crate::sink::words_of;
+use crate::sink::{Chunk, Missing, words_of};
 use crate::transform::{End, Output, Transform, TransformError};
 
 /// How long a write may be stuck before it is watched whether the sender is still there.
@@ -80,28 +80,30 @@ impl<'a> Pump<'a> {
         self.finish(ended)
     }
 
-    /// Counts and records what came from the sender; the copy that the sinks share, if any.
-    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<Bytes> {
+    /// Counts and records what came from the sender; the copy that the sinks share, if any, and
+    /// which of them missed it.
+    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<(Bytes, Missing)> {
         let offset = self.count(Leg::Received, data.len());
         let tap = self.relay.tap;
-        let copy = (tap.wants(Leg::Received) || tap.wants(Leg::Sent))
-            .then(|| self.relay.worker.chunks.borrow_mut().copy(data));
-        if let Some(copy) = &copy {
-            self.record(now, Leg::Received, offset, copy, false).await;
+        if !tap.wants(Leg::Received) && !tap.wants(Leg::Sent) {
+            return None;
         }
-        copy
+        let copy = self.relay.worker.chunks.borrow_mut().copy(data);
+        let missing = tap.received(now, self.chunk(offset, copy.clone())).await;
+        Some((copy, missing))
     }
 
     /// Sends `buffer` on as it is.
-    async fn pass(&self, buffer: Buffer, copy: Option<Bytes>) -> Result<bool, Failed> {
+    async fn pass(&self, buffer: Buffer, copy: Option<(Bytes, Missing)>) -> Result<bool, Failed> {
         let len = buffer.len();
         let receiver = self.direction.receiver();
         let socket = self.relay.socket(receiver);
         let _turn = self.relay.writing(receiver).lock().await;
         self.watched(async { socket.write_all(buffer).await.map(drop) }).await?;
         let offset = self.count(Leg::Sent, len);
-        if let Some(copy) = copy {
-            self.record(self.relay.now(), Leg::Sent, offset, &copy, true).await;
+        if let Some((bytes, missing)) = copy {
+            let chunk = self.chunk(offset, bytes);
+            self.relay.tap.sent(self.relay.now(), chunk, Some(missing)).await;
         }
         Ok(false)
     }
@@ -139,7 +141,7 @@ impl<'a> Pump<'a> {
         write.watched(socket.write_bytes(bytes.clone())).await?;
         let offset = write.count(Leg::Sent, bytes.len());
         if self.relay.tap.wants(Leg::Sent) {
-            write.record(self.relay.now(), Leg::Sent, offset, &bytes, false).await;
+            self.relay.tap.sent(self.relay.now(), write.chunk(offset, bytes), None).await;
         }
         Ok(())
     }
@@ -221,9 +223,7 @@ impl<'a> Pump<'a> {
         offset
     }
 
-    async fn record(&self, time: Timestamp, leg: Leg, offset: u64, bytes: &Bytes, shared: bool) {
-        let bytes = bytes.clone();
-        let kind = EventKind::Data { direction: self.direction, leg, offset, bytes };
-        self.relay.tap.data(time, kind, shared).await;
+    const fn chunk(&self, offset: u64, bytes: Bytes) -> Chunk {
+        Chunk { direction: self.direction, offset, bytes }
     }
 }
