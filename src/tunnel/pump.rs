@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::MutexGuard;
 use tokio::time::sleep;
 
 use super::relay::Relay;
 use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
 use crate::ring::{Buffer, Reader};
 use crate::sink::words_of;
-use crate::transform::{End, Output, Transform, TransformError};
+use crate::transform::{Output, Step, Transform, TransformError};
 
 /// How long a write may be stuck before it is watched whether the sender is still there.
 const STALL: Duration = Duration::from_secs(1);
@@ -75,9 +76,9 @@ impl<'a> Pump<'a> {
         }
         if let Some(mut transform) = self.transform.take().filter(|_| !ended) {
             let output = self.guarded(|output| transform.finish(output))?;
-            ended = self.deliver(output).await?;
+            self.deliver(output).await?;
         }
-        self.finish(ended)
+        self.finish().await
     }
 
     /// Counts and records what came from the sender; the copy that the sinks share, if any.
@@ -109,33 +110,47 @@ impl<'a> Pump<'a> {
 
     /// Does what a transform wants done; true when it ended the direction.
     async fn deliver(&self, output: Output) -> Result<bool, Failed> {
-        if !output.delay.is_zero() {
-            sleep(output.delay).await;
-        }
-        self.send(self.direction, output.forward.freeze()).await?;
-        self.send(!self.direction, output.reply.freeze()).await?;
-        match output.end {
-            None => Ok(false),
-            Some(End::Finish) => {
-                let receiver = self.relay.socket(self.direction.receiver());
-                match receiver.shutdown_write() {
-                    Ok(()) => Ok(true),
-                    Err(error) => self.failed(self.direction.receiver(), &error).map(|()| true),
-                }
+        let ended = output.is_ended();
+        for step in output.into_steps() {
+            match step {
+                Step::Forward(bytes) => self.send(self.direction, bytes).await?,
+                Step::Reply(bytes) => self.send(!self.direction, bytes).await?,
+                Step::Delay(delay) => self.pause(delay).await?,
+                Step::Finish => drop(self.end_writing().await?),
+                Step::Reset => return self.broken("it reset the connection"),
             }
-            Some(End::Reset) => self.broken("it reset the connection"),
+        }
+        Ok(ended)
+    }
+
+    /// Waits, unless the connection fails meanwhile.
+    async fn pause(&self, delay: Duration) -> Result<(), Failed> {
+        tokio::select! {
+            () = sleep(delay) => Ok(()),
+            () = self.relay.failing() => Err(Failed),
+        }
+    }
+
+    /// Sends FIN to the receiver, unless it was sent before, once nobody writes to it. Nobody
+    /// does for as long as the guard lives.
+    async fn end_writing(&self) -> Result<MutexGuard<'_, ()>, Failed> {
+        let receiver = self.direction.receiver();
+        let turn = self.relay.writing(receiver).lock().await;
+        match self.relay.end_writing(receiver) {
+            Ok(()) => Ok(turn),
+            Err(error) => self.failed(receiver, &error).map(|()| turn),
         }
     }
 
     /// Writes a transform's bytes to the receiver of `direction`, and records them.
     async fn send(&self, direction: Direction, bytes: Bytes) -> Result<(), Failed> {
-        // After its FIN a direction has nothing more to say, not even by a transform's mouth.
-        if bytes.is_empty() || self.relay.has_finished(direction.sender()) {
-            return Ok(());
-        }
         let receiver = direction.receiver();
         let socket = self.relay.socket(receiver);
         let _turn = self.relay.writing(receiver).lock().await;
+        // After its FIN a direction has nothing more to say, not even by a transform's mouth.
+        if self.relay.has_ended_writing(receiver) {
+            return Ok(());
+        }
         let write = Pump { relay: self.relay, direction, transform: None };
         write.watched(socket.write_bytes(bytes.clone())).await?;
         let offset = write.count(Leg::Sent, bytes.len());
@@ -172,11 +187,8 @@ impl<'a> Pump<'a> {
     }
 
     /// The sender is done: tells the receiver, unless the transform has, and records it.
-    fn finish(&self, told: bool) -> Result<(), Failed> {
-        let receiver = self.relay.socket(self.direction.receiver());
-        if let Err(error) = if told { Ok(()) } else { receiver.shutdown_write() } {
-            return self.failed(self.direction.receiver(), &error);
-        }
+    async fn finish(&self) -> Result<(), Failed> {
+        let _turn = self.end_writing().await?;
         let totals = self.relay.totals.get().get(self.direction);
         let shutdown = EventKind::Shutdown { direction: self.direction, totals };
         self.relay.tap.lifecycle(self.relay.now(), shutdown);

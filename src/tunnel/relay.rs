@@ -25,6 +25,8 @@ pub(super) struct Relay<'a> {
     /// One write at a time: with two the kernel may change their order. Only a transform that
     /// answers to the sender makes a second writer.
     writing: [Mutex<()>; 2],
+    /// Who was sent FIN.
+    ended_writing: [Cell<bool>; 2],
     pub(super) totals: Cell<BothTotals>,
     last_activity: Cell<Timestamp>,
     /// Who ended its direction, in order.
@@ -48,6 +50,7 @@ impl<'a> Relay<'a> {
             client,
             server,
             writing: [Mutex::new(()), Mutex::new(())],
+            ended_writing: Default::default(),
             totals: Cell::default(),
             last_activity: Cell::new(worker.shared.clock.now()),
             finished: Cell::default(),
@@ -91,6 +94,18 @@ impl<'a> Relay<'a> {
         &self.writing[side as usize]
     }
 
+    /// Sends FIN to `side`, if that was not done before.
+    pub(super) fn end_writing(&self, side: Side) -> io::Result<()> {
+        if self.ended_writing[side as usize].replace(true) {
+            return Ok(());
+        }
+        self.socket(side).shutdown_write()
+    }
+
+    pub(super) const fn has_ended_writing(&self, side: Side) -> bool {
+        self.ended_writing[side as usize].get()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.worker.shared.clock.now()
     }
@@ -114,6 +129,17 @@ impl<'a> Relay<'a> {
 
     pub(super) fn has_failed(&self) -> bool {
         self.failure.borrow().is_some()
+    }
+
+    /// Waits until the connection fails.
+    pub(super) async fn failing(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_failed() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Ends both directions: resets both sockets, so that what is pending on them comes back and
