@@ -23,6 +23,7 @@ mod framer;
 mod length;
 mod messages;
 mod output;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use framer::{Found, Framer, FramingError, Rest, Whole};
 pub use length::LengthPrefix;
 pub use messages::Messages;
 pub use output::{Output, Step};
+pub(crate) use plain::{Function, Plain};
 
 use crate::event::{ConnectionId, Open};
 
