@@ -88,7 +88,13 @@ fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
 
 /// Finds out whether there is io_uring here, without keeping anything.
 pub(crate) fn probe() -> Result<(), RingError> {
-    new_runtime().map(drop)
+    // On a thread of its own, because the caller may be in an async runtime, and tokio panics
+    // when one is dropped within another.
+    std::thread::scope(|scope| {
+        let probing = std::thread::Builder::new().spawn_scoped(scope, || new_runtime().map(drop));
+        // Without threads there will be no tunnel either, which is told when it is to run.
+        probing.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
+    })
 }
 
 /// Runs `future` on a new ring on this thread.
