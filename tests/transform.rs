@@ -345,6 +345,8 @@ fn a_long_delay_does_not_hold_up_the_end() {
     let Dialogue { mut client, mut server, tunnel, events, .. } = Dialogue::encoded(make);
     client.write_all(b"wait").unwrap();
     assert_eq!(next(&mut server, 1), b"x");
+    // What is not recorded yet may be missed once nothing is waited for.
+    events.wait_for(|event| matches!(event.kind, EventKind::Data { leg: Sent, .. }));
     tunnel.handle.abort();
     assert_eq!(events.wait_for_close(), CloseReason::Stopped);
     tunnel.stop();
