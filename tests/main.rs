@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod embedding;
 mod ends;
+mod examples;
 mod fidelity;
 mod relay;
 mod support;
+mod transform;
