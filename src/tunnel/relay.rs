@@ -137,17 +137,12 @@ impl<'a> Relay<'a> {
     /// Waits, after `side` has ended its direction, until the connection is over; a reset from
     /// it ends the connection.
     pub(super) async fn outlast(&self, side: Side) {
-        loop {
-            let changed = self.changed.notified();
-            if self.has_failed() || self.has_finished(!side) {
-                return;
-            }
-            tokio::select! {
-                () = changed => {}
-                Ok(()) = self.socket(side).reset_seen() => {
-                    return self.fail(CloseReason::Reset { by: side });
-                }
-            }
+        if self.has_failed() || self.has_finished(!side) {
+            return;
+        }
+        let was_reset = self.socket(side).hung_up().await;
+        if !self.has_finished(!side) && was_reset.unwrap_or(true) {
+            self.fail(CloseReason::Reset { by: side });
         }
     }
 

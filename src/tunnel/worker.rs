@@ -19,7 +19,7 @@ use super::error::RunError;
 use super::limits::Limits;
 use super::stop::{Phase, Phases};
 use crate::event::{ConnectionId, Timestamp};
-use crate::ring::{self, BufferPool, Listener, Socket};
+use crate::ring::{self, BufferPool, Listener, Pace, Socket};
 use crate::sink::{ChunkPool, Recorder};
 use crate::transform::Codec;
 
@@ -95,6 +95,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) buffers: Rc<BufferPool>,
     pub(super) chunks: RefCell<ChunkPool>,
+    pub(super) pace: Pace,
     connections: Cell<usize>,
     all_closed: Notify,
 }
@@ -112,6 +113,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunE
         index,
         buffers: Rc::new(BufferPool::register(REGISTERED_BYTES / shared.workers)),
         chunks: RefCell::new(ChunkPool::new()),
+        pace: Pace::default(),
         connections: Cell::new(0),
         all_closed: Notify::new(),
     });
