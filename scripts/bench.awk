@@ -13,6 +13,20 @@ function median(row, relay, field,    n, i, j, list, value) {
     return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
 }
 
+# How far a run lies from its row's median on average, in per cent.
+function deviation(field,    key, part, middle, i, sum, n) {
+    for (key in count) {
+        split(key, part, SUBSEP)
+        middle = part[3] == field && count[key] > 1 ? median(part[1], part[2], field) : 0
+        if (middle <= 0) continue
+        for (i = 1; i <= count[key]; i++) {
+            sum += figure[part[1], part[2], field, i] > middle ? figure[part[1], part[2], field, i] / middle - 1 : 1 - figure[part[1], part[2], field, i] / middle
+            n++
+        }
+    }
+    return n ? sprintf("%.0f %%", 100 * sum / n) : "-"
+}
+
 function show(value) {
     if (value == "") return "-"
     return value >= 1000 ? sprintf("%d", value) : sprintf("%.3g", value)
@@ -107,6 +121,8 @@ END {
             median("lost", "dumpcap", "packets_kept"), median("lost", "dumpcap", "packets_lost"),
             median("lost", "ours-capture", "bytes_lost")
     }
+    printf "Noise, how far a run lies from its median on average: CPU s/GB %s, GB/s %s, requests/s %s, p50 %s.\n\n",
+        deviation("cpu_s_per_gb"), deviation("gb_per_s"), deviation("requests_per_s"), deviation("p50_us")
     columns = split("gb_per_s flushed_gb_per_s cpu_s_per_gb requests_per_s p50_us p99_us cpu_us_per_request connections_per_s rss_peak_kb", column, " ")
     print "| row | relay | GB/s | GB/s to exit | CPU s/GB | requests/s | p50 us | p99 us | CPU us/request | connections/s | peak kB |"
     print "|---|---|---|---|---|---|---|---|---|---|---|"
