@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use tcp_tunn::event::{CloseReason, Direction, EventKind, Leg, Side};
 use tcp_tunn::tunnel::Tunnel;
 
-use crate::support::events::{PATIENCE, check_contract};
+use crate::support::bytes::bytes;
+use crate::support::end::{patient, reset};
+use crate::support::events::check_contract;
 use crate::support::tunnel::Running;
 
 /// A server for one connection at a time, each treated by `serve`.
@@ -22,12 +24,6 @@ fn server(serve: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
     address
 }
 
-fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
 fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = stream.read(&mut buffer) {
@@ -38,15 +34,6 @@ fn echo(mut stream: TcpStream) {
 /// A refused connect: a port that was free a moment ago.
 fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 56) as u8
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 #[test]
@@ -237,8 +224,7 @@ fn a_reset_by_either_side_reaches_the_other() {
         events.wait_for(|event| matches!(event.kind, EventKind::Connected(_)));
         let (resetting, mut other) =
             if by == Side::Client { (client, server) } else { (server, client) };
-        socket2::SockRef::from(&resetting).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-        drop(resetting);
+        reset(resetting);
         let error = other.read(&mut [0; 1]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         assert_eq!(events.wait_for_close(), CloseReason::Reset { by });

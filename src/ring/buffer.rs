@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Once;
 
 use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
 
@@ -137,11 +138,7 @@ impl BufferPool {
             match Self::try_register(large.min(512), small) {
                 Ok(pool) => {
                     if budget < bytes {
-                        tracing::warn!(
-                            "only {} KiB of buffers registered: RLIMIT_MEMLOCK is small \
-                             (raise it with 'ulimit -l' for a little more speed)",
-                            budget / 1024
-                        );
+                        complain_once(&format!("only {} KiB registered", budget / 1024));
                     }
                     return pool;
                 }
@@ -152,10 +149,7 @@ impl BufferPool {
                 }
             }
         }
-        tracing::warn!(
-            "no buffers registered, using ordinary ones: RLIMIT_MEMLOCK is too small \
-             (raise it with 'ulimit -l' for a little more speed)"
-        );
+        complain_once("none registered, using ordinary ones");
         Self::unregistered()
     }
 
@@ -208,4 +202,15 @@ impl BufferPool {
         self.shared.small_free.set(self.shared.small_free.get() - 1);
         Some(self.buffer(Memory::Fixed(fixed)))
     }
+}
+
+/// Tells that little memory may be locked, for the first ring that finds it.
+fn complain_once(consequence: &str) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            "buffers: {consequence}, because RLIMIT_MEMLOCK is small (raise it with 'ulimit -l' \
+             for a little more speed)"
+        );
+    });
 }

@@ -1,7 +1,7 @@
 //! Connecting, in a way that may be given up at any time.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::socket::Socket;
+use super::socket::{Socket, keep_urgent_bytes};
 
 /// Connects to a TCP address. The future may be dropped, which closes the socket.
 pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
@@ -21,8 +21,22 @@ pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
     connect(Domain::UNIX, &SockAddr::unix(path)?).await
 }
 
+/// Whether this machine can send to `address` at all, as far as it knows; no packet is sent.
+///
+/// Tells the two meanings of `EADDRNOTAVAIL` apart: a connect gives it when all local ports are
+/// in use, and also when there is no local address to connect from, as for `::1` where IPv6 is
+/// switched off.
+pub(crate) fn can_send_to(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
 async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
+    keep_urgent_bytes(&socket);
     let mut result = socket.connect(address);
     if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINPROGRESS)) {
         // On loopback the answer has come by now; asking again saves the wait.

@@ -9,7 +9,7 @@ use std::path::Path;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
 
-use super::socket::{Socket, canonical};
+use super::socket::{Socket, canonical, keep_urgent_bytes};
 
 /// Clients that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -20,8 +20,9 @@ pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     // So that the port is free at once for the next start. SO_REUSEPORT is left out on purpose:
     // it would let a second program listen here unseen.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it.
+    // Accepted sockets inherit both: set after the accept it might be too late for the first byte.
     socket.set_tcp_nodelay(true)?;
+    keep_urgent_bytes(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -4,9 +4,9 @@
 //! The rules that keep tokio-uring correct live here, so that no other layer has to know them:
 //!
 //! * A pending operation is never dropped: its bytes would be lost. It is ended by
-//!   [`Socket::abort`] or [`Socket::shutdown_write`] of a peer, and then awaited.
+//!   [`Socket::abort`], or a read by [`Socket::stop_reading`], and then awaited.
 //! * A [`Buffer`] only ever shows the bytes of its last read.
-//! * What waits without an operation in flight ([`Socket::reset_seen`], [`connect`]) goes through
+//! * What waits without an operation in flight ([`Socket::failure`], [`connect`]) goes through
 //!   tokio's own epoll and may be dropped at any time.
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ mod runtime;
 mod socket;
 
 pub(crate) use buffer::{Buffer, BufferPool};
-pub(crate) use connect::{connect_tcp, connect_unix};
+pub(crate) use connect::{can_send_to, connect_tcp, connect_unix};
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;
 pub(crate) use listener::{Listener, bind_tcp, bind_unix};

@@ -88,7 +88,11 @@ fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
 
 /// Finds out whether there is io_uring here, without keeping anything.
 pub(crate) fn probe() -> Result<(), RingError> {
-    new_runtime().map(drop)
+    // Not on the caller's thread: the kernel clears a ring away later, and interrupts what the
+    // thread that had it does then.
+    let probing = std::thread::Builder::new().name("probe".to_owned());
+    let probing = probing.spawn(|| new_runtime().map(drop)).map_err(RingError::from)?;
+    probing.join().unwrap_or_else(|_| Err(io::Error::other("it panicked").into()))
 }
 
 /// Runs `future` on a new ring on this thread.

@@ -4,18 +4,18 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
 use super::buffer::{Buffer, Memory, SMALL};
 use super::pace::Pace;
-use super::poll;
 
 /// A handle of a socket; clones are the same socket. It closes when the last one is dropped and
 /// no operation is in flight.
@@ -116,13 +116,23 @@ impl Socket {
 
     /// How many bytes a read would deliver now; 0 also at the end of the stream.
     pub(super) fn bytes_waiting(&self) -> io::Result<usize> {
-        let mut waiting: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int to the address it is given, which is that of one.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+        self.queue_length(libc::FIONREAD)
+    }
+
+    /// How many bytes were written that the peer has not acknowledged.
+    fn unacknowledged(&self) -> usize {
+        self.queue_length(libc::TIOCOUTQ).unwrap_or(0)
+    }
+
+    fn queue_length(&self, request: libc::Ioctl) -> io::Result<usize> {
+        let mut length: libc::c_int = 0;
+        // SAFETY: FIONREAD and TIOCOUTQ write one int to the address they are given, which is
+        // that of one.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &raw mut length) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(usize::try_from(waiting).unwrap_or(0))
+        Ok(usize::try_from(length).unwrap_or(0))
     }
 
     /// Sends what small segments there are at once. Without meaning on a unix socket.
@@ -156,16 +166,16 @@ impl Socket {
         }
     }
 
-    /// Waits until both directions of the connection have ended, or the peer has reset it;
-    /// whether it has. Must be awaited to its end, and comes to it: [`shutdown_write`]
-    /// (Self::shutdown_write) after the peer's end, and [`abort`](Self::abort), bring it about.
-    pub(crate) async fn hung_up(&self) -> io::Result<bool> {
-        poll::hung_up(&self.0).await
+    /// Reads nothing more: a pending read comes back. The peer is not told.
+    pub(crate) fn stop_reading(&self) {
+        // Fails only where there is nothing left to read from.
+        let _ = self.0.shutdown(Shutdown::Read);
     }
 
-    /// Waits until the peer has reset the connection. Holds no operation in flight, so it may be
-    /// dropped at any time; does not take the error away from the next read.
-    pub(crate) async fn reset_seen(&self) -> io::Result<()> {
+    /// Waits until the connection has failed, by a reset of the peer as a rule, and says how.
+    /// Holds no operation in flight, so it may be dropped at any time; an error of its own means
+    /// that it cannot tell.
+    pub(crate) async fn failure(&self) -> io::Result<io::Error> {
         let watched = Watched(self.0.as_raw_fd());
         // SAFETY: `self.0` keeps the descriptor open for longer than this future, and with it
         // the registration, lives.
@@ -173,9 +183,28 @@ impl Socket {
         loop {
             let mut guard = fd.ready(Interest::ERROR).await?;
             if guard.ready().is_error() {
-                return Ok(());
+                // None where a read or a write has taken the error meanwhile: a reset then.
+                let error = SockRef::from(&self.fd()).take_error()?;
+                return Ok(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
             }
             guard.clear_ready();
+        }
+    }
+
+    /// Waits until the peer has acknowledged all that was written to it, or none of it for
+    /// `stall`. May be dropped at any time.
+    pub(crate) async fn acknowledged(&self, stall: Duration) {
+        // The kernel wakes nobody for this, so it is asked; seldom, when it takes longer.
+        let mut pause = Duration::from_millis(1);
+        let mut left = self.unacknowledged();
+        let mut since = Instant::now();
+        while left > 0 && since.elapsed() < stall {
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+            let before = std::mem::replace(&mut left, self.unacknowledged());
+            if left < before {
+                since = Instant::now();
+            }
         }
     }
 
@@ -183,6 +212,13 @@ impl Socket {
     pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         Ok(SockRef::from(&self.fd()).local_addr()?.as_socket().map(canonical))
     }
+}
+
+/// Leaves urgent bytes at their place in the stream; by default a read skips them, and they
+/// would be lost.
+pub(super) fn keep_urgent_bytes(socket: &socket2::Socket) {
+    // A socket that cannot (unix) reads them in their place anyway.
+    let _ = socket.set_out_of_band_inline(true);
 }
 
 const fn zeroed_address() -> libc::sockaddr {

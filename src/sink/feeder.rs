@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::Sink;
-use super::recorder::Message;
-use crate::event::Timestamp;
+use super::lane::{Dropped, Lane, Message};
+use crate::event::{Event, Timestamp};
 
 /// How long a flush may be put off while events keep coming, and how often a sink is ticked.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -21,6 +21,9 @@ pub(super) struct Feeder {
     incoming: Receiver<Message>,
     /// The free bytes of the queue.
     free: Arc<Semaphore>,
+    dropped: Arc<Dropped>,
+    /// The event that the sink is taking.
+    at_hand: Option<Event>,
     /// Bytes that events took of the queue, not handed back yet.
     freed: usize,
     /// How many of them are handed back at once while there is work.
@@ -28,29 +31,55 @@ pub(super) struct Feeder {
     /// Whether something was recorded since the last flush.
     dirty: bool,
     ticking: bool,
+    /// Whether the queue's end has come.
+    finishing: bool,
 }
 
 impl Feeder {
     pub(super) fn new(
         sink: Box<dyn Sink>,
         incoming: Receiver<Message>,
-        free: Arc<Semaphore>,
+        lane: &Lane,
         release_at: usize,
     ) -> Self {
         let ticking = sink.wants_ticks();
-        Self { sink, incoming, free, freed: 0, release_at, dirty: false, ticking }
+        Self {
+            sink,
+            incoming,
+            free: Arc::clone(&lane.free),
+            dropped: Arc::clone(&lane.dropped),
+            at_hand: None,
+            freed: 0,
+            release_at,
+            dirty: false,
+            ticking,
+            finishing: false,
+        }
     }
 
     /// Feeds the sink until the queue is closed and empty, or the sink fails; why, if it did.
-    pub(super) fn run(mut self, clock: &impl Fn() -> Timestamp) -> Option<io::Error> {
-        let result = catch_unwind(AssertUnwindSafe(|| self.feed(clock)));
+    /// `on_failure` is called as soon as it has.
+    pub(super) fn run(
+        mut self,
+        clock: &impl Fn() -> Timestamp,
+        on_failure: impl FnOnce(),
+    ) -> Option<io::Error> {
+        let fed = guarded(|| self.feed(clock));
         // Nobody may wait for room that will never come.
         self.free.close();
-        match result {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
-            Err(panic) => Some(io::Error::other(format!("it panicked: {}", words_of(&*panic)))),
+        let Self { sink, incoming, dropped, at_hand, finishing, .. } = self;
+        // A sink may panic even as it goes.
+        let gone = guarded(move || {
+            drop(sink);
+            Ok(())
+        });
+        let error = fed.and(gone).err()?;
+        on_failure();
+        at_hand.iter().for_each(|event| dropped.count(event));
+        if !finishing {
+            discard(&incoming, &dropped);
         }
+        Some(error)
     }
 
     fn feed(&mut self, clock: &impl Fn() -> Timestamp) -> io::Result<()> {
@@ -58,14 +87,18 @@ impl Feeder {
         loop {
             match self.next()? {
                 Some(Message::Event { event, cost }) => {
-                    self.sink.record(&event)?;
+                    self.sink.record(self.at_hand.insert(event))?;
+                    self.at_hand = None;
                     self.dirty = true;
                     self.freed += cost;
                     if self.freed > self.release_at {
                         self.release();
                     }
                 }
-                Some(Message::Finish) => return self.sink.finish(),
+                Some(Message::Finish) => {
+                    self.finishing = true;
+                    return self.sink.finish();
+                }
                 None => {}
             }
             if (self.dirty || self.ticking) && beat.elapsed() >= INTERVAL {
@@ -103,6 +136,20 @@ impl Feeder {
 
     fn flush(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.dirty) { self.sink.flush() } else { Ok(()) }
+    }
+}
+
+/// Runs a sink's code; a panic of it is an error like another.
+fn guarded(run: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(io::Error::other(format!("it panicked: {}", words_of(&*panic))))
+    })
+}
+
+/// Counts, until the queue's end, what a sink that has failed misses.
+fn discard(incoming: &Receiver<Message>, dropped: &Dropped) {
+    while let Ok(Message::Event { event, .. }) = incoming.recv() {
+        dropped.count(&event);
     }
 }
 

@@ -1,15 +1,22 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod chunks;
+pub mod console;
 mod feeder;
+mod lane;
+pub mod pcapng;
 mod recorder;
+mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
 pub(crate) use chunks::ChunkPool;
 pub(crate) use feeder::words_of;
 pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
-pub(crate) use recorder::{Recorder, SinkThreads, Tap};
+pub(crate) use recorder::{Recorder, SinkThreads};
+pub(crate) use tap::{Chunk, Missing, Tap};
 
 use crate::event::{Event, Leg, Timestamp};
 

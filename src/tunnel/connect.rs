@@ -1,4 +1,4 @@
-//! Finding and reaching the upstream of a connection.
+//! Reaching the upstream of a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::address::Address;
 use crate::event::{CloseReason, Connected, Endpoint};
 use crate::ring::{self, Socket};
 
@@ -23,26 +22,6 @@ impl From<&Candidate> for Endpoint {
         match candidate {
             Candidate::Tcp(address) => Self::Tcp(*address),
             Candidate::Unix(path) => Self::Unix(Some(Arc::clone(path))),
-        }
-    }
-}
-
-/// The places that a target stands for, in the resolver's order; never none.
-pub(super) async fn resolve(target: &Address) -> Result<Vec<Candidate>, CloseReason> {
-    match target {
-        Address::Ip(address) => Ok(vec![Candidate::Tcp(*address)]),
-        Address::Unix(path) => Ok(vec![Candidate::Unix(path.as_path().into())]),
-        Address::Name { host, port } => {
-            let failed = |message: String| CloseReason::ResolveFailed { message: message.into() };
-            let found = tokio::net::lookup_host((host.as_str(), *port)).await;
-            let mut candidates: Vec<SocketAddr> =
-                found.map_err(|error| failed(error.to_string()))?.collect();
-            let mut seen = std::collections::HashSet::new();
-            candidates.retain(|address| seen.insert(*address));
-            if candidates.is_empty() {
-                return Err(failed("it has no address".to_owned()));
-            }
-            Ok(candidates.into_iter().map(Candidate::Tcp).collect())
         }
     }
 }
@@ -74,7 +53,7 @@ async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
             Candidate::Unix(path) => ring::connect_unix(path).await,
         };
         match result {
-            Err(error) if is_scarcity(&error) => {
+            Err(error) if is_scarcity(&error, candidate) => {
                 tracing::debug!("connect to {}: {error}, waiting", Endpoint::from(candidate));
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(Duration::from_millis(200));
@@ -86,12 +65,13 @@ async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
 
 /// Whether the machine, not the upstream, is short of something that may come back. `EAGAIN` is
 /// what a unix socket says whose queue of clients is full.
-fn is_scarcity(error: &io::Error) -> bool {
+fn is_scarcity(error: &io::Error, candidate: &Candidate) -> bool {
     use libc::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(
-        error.raw_os_error(),
-        Some(EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM)
-    )
+    match (error.raw_os_error(), candidate) {
+        (Some(EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM), _) => true,
+        (Some(EADDRNOTAVAIL), Candidate::Tcp(address)) => ring::can_send_to(*address),
+        _ => false,
+    }
 }
 
 fn connected(socket: Socket, candidate: &Candidate) -> (Socket, Connected) {
@@ -103,14 +83,16 @@ fn connected(socket: Socket, candidate: &Candidate) -> (Socket, Connected) {
 
 fn reason_of(error: &io::Error) -> CloseReason {
     use libc::{
-        ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ETIMEDOUT,
+        EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, ENETDOWN,
+        ENETUNREACH, ETIMEDOUT,
     };
     match error.raw_os_error() {
         Some(ECONNREFUSED | ECONNRESET) => CloseReason::Refused,
         Some(ETIMEDOUT) => CloseReason::ConnectTimeout,
-        Some(errno @ (EHOSTUNREACH | ENETUNREACH | ENETDOWN | EHOSTDOWN)) => {
-            CloseReason::Unreachable { errno }
-        }
+        Some(
+            errno @ (EADDRNOTAVAIL | EAFNOSUPPORT | EHOSTDOWN | EHOSTUNREACH | ENETDOWN
+            | ENETUNREACH),
+        ) => CloseReason::Unreachable { errno },
         _ => CloseReason::ConnectFailed { message: error.to_string().into() },
     }
 }

@@ -1,19 +1,21 @@
 //! The life of one connection, from accept to close.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect::{Candidate, connect, resolve};
+use super::connect::{Candidate, connect};
 use super::relay::Relay;
 use super::stop::Phase;
 use super::worker::Worker;
 use crate::event::{
-    BothTotals, CloseReason, ConnectionId, Endpoint, EventKind, Open, Side, Timestamp,
+    BothTotals, CloseReason, ConnectionId, Direction, Endpoint, EventKind, Open, Side, Timestamp,
 };
 use crate::ring::Socket;
-use crate::sink::Tap;
+use crate::sink::{Tap, words_of};
+use crate::transform::{Codec, Pair};
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
@@ -31,7 +33,7 @@ pub(super) async fn serve(
     let route = &shared.routes[route];
     worker.counters().opened();
 
-    let resolving = resolve(&route.target);
+    let resolving = shared.resolver.resolve(&route.target);
     tokio::pin!(resolving);
     let early = tokio::time::timeout(OPEN_AT_ONCE, &mut resolving).await.ok();
     let known = early.as_ref().and_then(|found| match found.as_deref() {
@@ -52,23 +54,27 @@ pub(super) async fn serve(
             None => resolving.await,
         }
     };
-    let mut closing = Closing { worker, tap: &tap, close: None };
-    closing.close = Some((CloseReason::Internal, BothTotals::default()));
-    let close = match reach(worker, &client, found).await {
-        Ok((server, connected)) => {
-            server.set_nodelay();
-            tap.lifecycle(shared.clock.now(), EventKind::Connected(Arc::new(connected)));
-            let pair = shared.codec.as_ref().map(|codec| codec.pair(id, &open));
-            Relay::new(worker, &tap, client, server).run(pair.unwrap_or_default()).await
-        }
-        Err(reason) => {
-            // Never a clean end of stream: the client shall see that nobody was there.
-            client.abort();
-            (reason, BothTotals::default())
-        }
+    let nothing = BothTotals::default();
+    let close = (CloseReason::Internal, nothing);
+    let mut closing = Closing { worker, tap: &tap, client: &client, close };
+    let reached = async {
+        let (server, connected) = reach(worker, &client, found).await?;
+        server.set_nodelay();
+        tap.lifecycle(shared.clock.now(), EventKind::Connected(Arc::new(connected)));
+        let pair = pair(shared.codec.as_deref(), id, &open).inspect_err(|_| server.abort())?;
+        Ok(Relay::new(worker, &tap, client.clone(), server).run(pair).await)
     };
-    tracing::debug!("connection {id}: {}", close.0);
-    closing.close = Some(close);
+    closing.close = reached.await.unwrap_or_else(|reason| (reason, nothing));
+    tracing::debug!("connection {id}: {}", closing.close.0);
+}
+
+/// The transforms of a connection; a codec that panics harms no other.
+fn pair(codec: Option<&dyn Codec>, id: ConnectionId, open: &Open) -> Result<Pair, CloseReason> {
+    let Some(codec) = codec else { return Ok(Pair::default()) };
+    catch_unwind(AssertUnwindSafe(|| codec.pair(id, open))).map_err(|panic| {
+        let message = format!("the codec panicked: {}", words_of(&*panic)).into();
+        CloseReason::Transform { direction: Direction::ClientToServer, message }
+    })
 }
 
 /// Connects to the upstream, unless the client gives up or the tunnel is to end before.
@@ -82,7 +88,7 @@ async fn reach(
     tokio::select! {
         biased;
         result = reaching => result,
-        Ok(()) = client.reset_seen() => Err(CloseReason::Reset { by: Side::Client }),
+        Ok(_) = client.failure() => Err(CloseReason::Reset { by: Side::Client }),
         () = worker.shared.phases.reached(Phase::Ending) => Err(CloseReason::Stopped),
     }
 }
@@ -91,15 +97,19 @@ async fn reach(
 struct Closing<'a> {
     worker: &'a Worker,
     tap: &'a Tap,
-    close: Option<(CloseReason, BothTotals)>,
+    client: &'a Socket,
+    close: (CloseReason, BothTotals),
 }
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        if let Some((reason, totals)) = self.close.take() {
-            let now = self.worker.shared.clock.now();
-            self.tap.lifecycle(now, EventKind::Close { reason, totals });
-            self.worker.counters().closed();
+        let (reason, totals) = self.close.clone();
+        if !reason.is_clean() {
+            // Never a clean end of stream: the client shall see, say, that nobody was there.
+            self.client.abort();
         }
+        let now = self.worker.shared.clock.now();
+        self.tap.lifecycle(now, EventKind::Close { reason, totals });
+        self.worker.counters().closed();
     }
 }

@@ -11,6 +11,7 @@ mod limits;
 mod listen;
 mod pump;
 mod relay;
+mod resolve;
 mod run;
 mod stop;
 mod worker;

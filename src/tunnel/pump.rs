@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -10,11 +9,8 @@ use tokio::time::sleep;
 use super::relay::Relay;
 use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
 use crate::ring::{Buffer, Reader};
-use crate::sink::words_of;
+use crate::sink::{Chunk, Missing, words_of};
 use crate::transform::{End, Output, Transform, TransformError};
-
-/// How long a write may be stuck before it is watched whether the sender is still there.
-const STALL: Duration = Duration::from_secs(1);
 
 /// Moves the bytes of one direction until it ends.
 pub(super) struct Pump<'a> {
@@ -75,25 +71,26 @@ impl<'a> Pump<'a> {
         }
         if let Some(mut transform) = self.transform.take().filter(|_| !ended) {
             let output = self.guarded(|output| transform.finish(output))?;
-            ended = self.deliver(output).await?;
+            self.deliver(output).await?;
         }
-        self.finish(ended)
+        self.finish().await
     }
 
-    /// Counts and records what came from the sender; the copy that the sinks share, if any.
-    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<Bytes> {
+    /// Counts and records what came from the sender; the copy that the sinks share, if any, and
+    /// which of them missed it.
+    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<(Bytes, Missing)> {
         let offset = self.count(Leg::Received, data.len());
         let tap = self.relay.tap;
-        let copy = (tap.wants(Leg::Received) || tap.wants(Leg::Sent))
-            .then(|| self.relay.worker.chunks.borrow_mut().copy(data));
-        if let Some(copy) = &copy {
-            self.record(now, Leg::Received, offset, copy, false).await;
+        if !tap.wants(Leg::Received) && !tap.wants(Leg::Sent) {
+            return None;
         }
-        copy
+        let copy = self.relay.worker.chunks.borrow_mut().copy(data);
+        let missing = tap.received(now, self.chunk(offset, copy.clone())).await;
+        Some((copy, missing))
     }
 
     /// Sends `buffer` on as it is.
-    async fn pass(&self, buffer: Buffer, copy: Option<Bytes>) -> Result<bool, Failed> {
+    async fn pass(&self, buffer: Buffer, copy: Option<(Bytes, Missing)>) -> Result<bool, Failed> {
         let len = buffer.len();
         let receiver = self.direction.receiver();
         let socket = self.relay.socket(receiver);
@@ -101,8 +98,9 @@ impl<'a> Pump<'a> {
         self.watched(async { socket.write_all(buffer, &self.relay.worker.pace).await.map(drop) })
             .await?;
         let offset = self.count(Leg::Sent, len);
-        if let Some(copy) = copy {
-            self.record(self.relay.now(), Leg::Sent, offset, &copy, true).await;
+        if let Some((bytes, missing)) = copy {
+            let chunk = self.chunk(offset, bytes);
+            self.relay.tap.sent(self.relay.now(), chunk, Some(missing)).await;
         }
         Ok(false)
     }
@@ -110,73 +108,69 @@ impl<'a> Pump<'a> {
     /// Does what a transform wants done; true when it ended the direction.
     async fn deliver(&self, output: Output) -> Result<bool, Failed> {
         if !output.delay.is_zero() {
-            sleep(output.delay).await;
+            tokio::select! {
+                () = sleep(output.delay) => {}
+                () = self.relay.failed() => return Err(Failed),
+            }
         }
         self.send(self.direction, output.forward.freeze()).await?;
         self.send(!self.direction, output.reply.freeze()).await?;
         match output.end {
             None => Ok(false),
-            Some(End::Finish) => {
-                let receiver = self.relay.socket(self.direction.receiver());
-                match receiver.shutdown_write() {
-                    Ok(()) => Ok(true),
-                    Err(error) => self.failed(self.direction.receiver(), &error).map(|()| true),
-                }
-            }
+            Some(End::Finish) => self.end().await.map(|()| true),
             Some(End::Reset) => self.broken("it reset the connection"),
         }
     }
 
     /// Writes a transform's bytes to the receiver of `direction`, and records them.
     async fn send(&self, direction: Direction, bytes: Bytes) -> Result<(), Failed> {
-        // After its FIN a direction has nothing more to say, not even by a transform's mouth.
-        if bytes.is_empty() || self.relay.has_finished(direction.sender()) {
-            return Ok(());
-        }
         let receiver = direction.receiver();
         let socket = self.relay.socket(receiver);
         let _turn = self.relay.writing(receiver).lock().await;
+        // After its FIN a direction has nothing more to say, not even by a transform's mouth.
+        if bytes.is_empty() || self.relay.has_ended(direction) {
+            return Ok(());
+        }
         let write = Pump { relay: self.relay, direction, transform: None };
         write.watched(socket.write_bytes(bytes.clone())).await?;
         let offset = write.count(Leg::Sent, bytes.len());
         if self.relay.tap.wants(Leg::Sent) {
-            write.record(self.relay.now(), Leg::Sent, offset, &bytes, false).await;
+            self.relay.tap.sent(self.relay.now(), write.chunk(offset, bytes), None).await;
         }
         Ok(())
     }
 
-    /// Awaits a write to the receiver. While it is stuck a reset by the sender, which nobody
-    /// reads meanwhile, ends the connection.
+    /// Awaits a write to the receiver, for as long as there is a point in it.
     async fn watched(&self, write: impl Future<Output = io::Result<()>>) -> Result<(), Failed> {
         tokio::pin!(write);
-        let sender = self.direction.sender();
+        let (sender, receiver) = (self.direction.sender(), self.direction.receiver());
         let result = tokio::select! {
             biased;
             result = &mut write => result,
-            () = sleep(STALL) => tokio::select! {
-                biased;
-                result = &mut write => result,
-                Ok(()) = self.relay.socket(sender).reset_seen() => {
-                    self.relay.fail(CloseReason::Reset { by: sender });
-                    write.await
-                }
-            },
+            () = self.relay.deserted(sender) => {
+                self.relay.socket(receiver).abort();
+                write.await
+            }
         };
         match result {
             Ok(()) => {
                 self.relay.touch(self.relay.now());
                 Ok(())
             }
+            Err(error) => self.failed(receiver, &error),
+        }
+    }
+
+    async fn end(&self) -> Result<(), Failed> {
+        match self.relay.end(self.direction).await {
+            Ok(()) => Ok(()),
             Err(error) => self.failed(self.direction.receiver(), &error),
         }
     }
 
-    /// The sender is done: tells the receiver, unless the transform has, and records it.
-    fn finish(&self, told: bool) -> Result<(), Failed> {
-        let receiver = self.relay.socket(self.direction.receiver());
-        if let Err(error) = if told { Ok(()) } else { receiver.shutdown_write() } {
-            return self.failed(self.direction.receiver(), &error);
-        }
+    /// The sender is done: tells the receiver, and records it.
+    async fn finish(&self) -> Result<(), Failed> {
+        self.end().await?;
         let totals = self.relay.totals.get().get(self.direction);
         let shutdown = EventKind::Shutdown { direction: self.direction, totals };
         self.relay.tap.lifecycle(self.relay.now(), shutdown);
@@ -222,9 +216,7 @@ impl<'a> Pump<'a> {
         offset
     }
 
-    async fn record(&self, time: Timestamp, leg: Leg, offset: u64, bytes: &Bytes, shared: bool) {
-        let bytes = bytes.clone();
-        let kind = EventKind::Data { direction: self.direction, leg, offset, bytes };
-        self.relay.tap.data(time, kind, shared).await;
+    const fn chunk(&self, offset: u64, bytes: Bytes) -> Chunk {
+        Chunk { direction: self.direction, offset, bytes }
     }
 }

@@ -16,6 +16,10 @@ use crate::ring::Socket;
 use crate::sink::Tap;
 use crate::transform::Pair;
 
+/// How long a write may be stuck before it is watched whether its sender is still there, and how
+/// long a peer may take in nothing before a reset by the other is no longer kept from it.
+const STALL: Duration = Duration::from_secs(1);
+
 /// What both directions of a connection share.
 pub(super) struct Relay<'a> {
     pub(super) worker: &'a Rc<Worker>,
@@ -27,6 +31,8 @@ pub(super) struct Relay<'a> {
     writing: [Mutex<()>; 2],
     pub(super) totals: Cell<BothTotals>,
     last_activity: Cell<Timestamp>,
+    /// The directions whose receiver was told that nothing more comes.
+    ended: Cell<[bool; 2]>,
     /// Who ended its direction, in order.
     finished: Cell<[Option<Side>; 2]>,
     /// Why the connection ends, where not by both sides' FIN.
@@ -50,6 +56,7 @@ impl<'a> Relay<'a> {
             writing: [Mutex::new(()), Mutex::new(())],
             totals: Cell::default(),
             last_activity: Cell::new(worker.shared.clock.now()),
+            ended: Cell::default(),
             finished: Cell::default(),
             failure: RefCell::default(),
             changed: Notify::new(),
@@ -71,9 +78,11 @@ impl<'a> Relay<'a> {
             _ = &mut directions => {}
             reason = self.watch() => {
                 self.fail(reason);
+                self.reset();
                 directions.await;
             }
         }
+        self.see_off().await;
         let failure = self.failure.take();
         let first = self.finished.get()[0].unwrap_or(Side::Client);
         (failure.unwrap_or(CloseReason::Finished { first }), self.totals.get())
@@ -116,12 +125,21 @@ impl<'a> Relay<'a> {
         self.failure.borrow().is_some()
     }
 
-    /// Ends both directions: resets both sockets, so that what is pending on them comes back and
+    /// Ends both directions, so that what is pending on their sockets comes back: reset, so that
     /// neither peer takes what it got for all there was.
     pub(super) fn fail(&self, reason: CloseReason) {
-        self.failure.borrow_mut().get_or_insert(reason);
-        self.client.abort();
-        self.server.abort();
+        if self.has_failed() {
+            return;
+        }
+        match reason {
+            CloseReason::Reset { by } | CloseReason::Failed { side: by, .. } => {
+                self.socket(by).abort();
+                // The other first gets what was sent before the reset; then see_off resets it.
+                self.socket(!by).stop_reading();
+            }
+            _ => self.reset(),
+        }
+        self.failure.replace(Some(reason));
         self.changed.notify_waiters();
     }
 
@@ -134,15 +152,76 @@ impl<'a> Relay<'a> {
         });
     }
 
-    /// Waits, after `side` has ended its direction, until the connection is over; a reset from
-    /// it ends the connection.
-    pub(super) async fn outlast(&self, side: Side) {
-        if self.has_failed() || self.has_finished(!side) {
-            return;
+    fn reset(&self) {
+        self.client.abort();
+        self.server.abort();
+    }
+
+    /// After a reset by one peer: resets the other when it has got all that was said before, as
+    /// it would have on a straight connection, where those bytes were in its own kernel already.
+    async fn see_off(&self) {
+        let Some(by) = self.failure.borrow().as_ref().map(CloseReason::by) else { return };
+        if let Some(other) = by.map(|by| self.socket(!by)) {
+            tokio::select! {
+                () = other.acknowledged(STALL) => {}
+                Ok(_) = other.failure() => {}
+                () = self.worker.shared.phases.reached(Phase::Ending) => {}
+            }
         }
-        let was_reset = self.socket(side).hung_up().await;
-        if !self.has_finished(!side) && was_reset.unwrap_or(true) {
-            self.fail(CloseReason::Reset { by: side });
+        self.reset();
+    }
+
+    /// Tells the receiver of `direction` that nothing more comes, unless it knows.
+    pub(super) async fn end(&self, direction: Direction) -> io::Result<()> {
+        let receiver = direction.receiver();
+        // Not in the middle of what the other direction's transform replies to the receiver.
+        let _turn = self.writing(receiver).lock().await;
+        let mut ended = self.ended.get();
+        if std::mem::replace(&mut ended[direction as usize], true) {
+            return Ok(());
+        }
+        self.ended.set(ended);
+        self.socket(receiver).shutdown_write()
+    }
+
+    pub(super) fn has_ended(&self, direction: Direction) -> bool {
+        self.ended.get()[direction as usize]
+    }
+
+    /// Waits, after `side` has ended its direction, until the connection is over; a failure of
+    /// its socket ends the connection.
+    pub(super) async fn outlast(&self, side: Side) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_failed() || self.has_finished(!side) {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                Ok(error) = self.socket(side).failure() => return self.fail_by(side, &error),
+            }
+        }
+    }
+
+    /// Completes when a write of what `sender` said has been stuck for long and the sender is
+    /// gone: the connection has failed then, and the write is not worth the wait.
+    pub(super) async fn deserted(&self, sender: Side) {
+        sleep(STALL).await;
+        tokio::select! {
+            biased;
+            () = self.failed() => sleep(STALL).await,
+            Ok(error) = self.socket(sender).failure() => self.fail_by(sender, &error),
+        }
+    }
+
+    /// Completes when the connection fails.
+    pub(super) async fn failed(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_failed() {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -178,6 +257,15 @@ impl<'a> Relay<'a> {
                 () = self.changed.notified() => {}
                 () = sleep(left) => {}
             }
+        }
+    }
+}
+
+impl Drop for Relay<'_> {
+    fn drop(&mut self) {
+        // Left by a panic, of a transform's destructor say: no end that a peer may take for one.
+        if self.finished.get()[1].is_none() {
+            self.reset();
         }
     }
 }

@@ -84,7 +84,6 @@ impl Tunnel {
     /// A worker could not go on. A sink that failed is no error here: it is told in the
     /// [`Summary`].
     pub fn run(self) -> Result<Summary, RunError> {
-        let handle = self.handle();
         let workers = self.workers;
         let (shared, threads) = self.start()?;
         let spawned: Vec<_> = (0..workers).map(|index| spawn_worker(&shared, index)).collect();
@@ -96,10 +95,7 @@ impl Tunnel {
                 };
                 thread.join().unwrap_or_else(panicked)
             });
-            if ended.is_err() {
-                handle.stop();
-                result = result.and(ended);
-            }
+            result = result.and(ended);
         }
         let summary = shared.finish(threads);
         result.map(|()| summary)
@@ -153,18 +149,24 @@ fn spawn_worker(
     index: usize,
 ) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
     let shared = Arc::clone(shared);
-    let name = format!("worker-{index}");
+    let others = StopOthers(shared.phases.clone());
     std::thread::Builder::new()
-        .name(name)
+        .name(format!("worker-{index}"))
         .spawn(move || {
-            let result = ring::block_on(serve(&shared, index)).map_err(RunError::from).flatten();
-            if result.is_err() {
-                // The others shall not go on without this one.
-                shared.phases.advance(Phase::Draining);
-            }
-            result
+            let _others = others;
+            ring::block_on(serve(&shared, index)).map_err(RunError::from).flatten()
         })
         .map_err(RunError::Thread)
+}
+
+/// Stops the tunnel when a worker ends before it was told to: it could not be started, failed or
+/// panicked, and the others shall not go on without it, as if nothing had happened.
+struct StopOthers(Phases);
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        self.0.advance(Phase::Draining);
+    }
 }
 
 impl Shared {

@@ -17,6 +17,7 @@ use super::connection;
 use super::counters::Counters;
 use super::error::RunError;
 use super::limits::Limits;
+use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
 use crate::event::{ConnectionId, Timestamp};
 use crate::ring::{self, BufferPool, Listener, Pace, Socket};
@@ -25,8 +26,10 @@ use crate::transform::Codec;
 
 /// Registered buffers of all workers together.
 const REGISTERED_BYTES: usize = 16 * 1024 * 1024;
-/// Descriptors kept for other things than connections: listeners, rings, files, pipes.
-const OTHER_FILES: u64 = 48;
+/// Descriptors kept for other things than connections: what the program has open anyway and the
+/// files of sinks, and for each worker its ring and the like.
+const OTHER_FILES: usize = 24;
+const FILES_OF_A_WORKER: usize = 8;
 /// How often the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -39,10 +42,13 @@ pub(super) struct Shared {
     pub(super) phases: Phases,
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
+    pub(super) resolver: Resolver,
     workers: usize,
     next_connection: AtomicU64,
     places: Arc<Semaphore>,
-    full_since: Complaint,
+    places_max: usize,
+    full: Complaint,
+    scarce: Complaint,
 }
 
 impl Shared {
@@ -57,7 +63,9 @@ impl Shared {
         counters: Arc<[Counters]>,
         recorder: Recorder,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(places(limits.max_connections)));
+        let listeners = routes.len() * (1 + 2 * workers);
+        let others = OTHER_FILES + FILES_OF_A_WORKER * workers + listeners;
+        let places_max = places(limits.max_connections, others);
         Self {
             routes,
             limits,
@@ -66,20 +74,23 @@ impl Shared {
             phases,
             counters,
             recorder,
+            resolver: Resolver::new(),
             workers,
             next_connection: AtomicU64::new(1),
-            places,
-            full_since: Complaint::default(),
+            places: Arc::new(Semaphore::new(places_max)),
+            places_max,
+            full: Complaint::default(),
+            scarce: Complaint::default(),
         }
     }
 }
 
 /// How many connections there can be: as many as asked for, but no more than there are
 /// descriptors for, so that a client that was accepted always finds one for its upstream.
-fn places(max_connections: usize) -> usize {
+fn places(max_connections: usize, other_files: usize) -> usize {
     let files = ring::open_files_limit().unwrap_or(u64::MAX);
-    let possible = (files.saturating_sub(OTHER_FILES) / 2).max(1);
-    let possible = usize::try_from(possible).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let possible = (files.saturating_sub(other_files) / 2).clamp(1, Semaphore::MAX_PERMITS);
     if possible < max_connections {
         tracing::warn!(
             "at most {possible} connections at once, not {max_connections}: the limit of open \
@@ -209,7 +220,9 @@ impl AcceptLoop<'_> {
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
-                    trouble.complain(&error);
+                    if shared.scarce.is_due() {
+                        tracing::warn!("a client could not be accepted yet, trying again: {error}");
+                    }
                     trouble.wait().await;
                 }
             }
@@ -223,10 +236,10 @@ impl AcceptLoop<'_> {
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             return Some(place);
         }
-        if shared.full_since.is_due() {
+        if shared.full.is_due() {
             tracing::warn!(
                 "all {} connections are in use; further clients wait (see --max-connections)",
-                shared.limits.max_connections
+                shared.places_max
             );
         }
         tokio::select! {
@@ -263,18 +276,11 @@ fn is_about_one_client(error: &io::Error) -> bool {
 #[derive(Default)]
 struct Backoff {
     waits: u32,
-    complaint: Complaint,
 }
 
 impl Backoff {
     fn reset(&mut self) {
         self.waits = 0;
-    }
-
-    fn complain(&self, error: &io::Error) {
-        if self.complaint.is_due() {
-            tracing::warn!("a client could not be accepted yet, trying again: {error}");
-        }
     }
 
     async fn wait(&mut self) {

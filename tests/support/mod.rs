@@ -1,4 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod bytes;
+pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod tunnel;

@@ -1,17 +1,19 @@
 //! A tunnel that runs for as long as a test needs it.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
 use tcp_tunn::tunnel::{Builder, Handle, Summary, Tunnel};
 
-use super::events::Events;
+use super::events::{Events, PATIENCE};
 
 /// A running tunnel; stopped gracefully by `stop`, at once when dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
-    thread: Option<JoinHandle<Summary>>,
+    thread: Option<JoinHandle<()>>,
+    summary: Receiver<Summary>,
 }
 
 impl Running {
@@ -19,8 +21,9 @@ impl Running {
         let tunnel = builder.bind().unwrap();
         let address = tunnel.routes()[0].listening().socket_addr().unwrap();
         let handle = tunnel.handle();
-        let thread = std::thread::spawn(move || tunnel.run().unwrap());
-        Self { address, handle, thread: Some(thread) }
+        let (ended, summary) = mpsc::channel();
+        let thread = std::thread::spawn(move || drop(ended.send(tunnel.run().unwrap())));
+        Self { address, handle, thread: Some(thread), summary }
     }
 
     /// A tunnel to `to` from a free port, and what it records.
@@ -41,16 +44,33 @@ impl Running {
         TcpStream::connect(self.address).unwrap()
     }
 
-    pub(crate) fn stop(mut self) -> Summary {
+    /// Stops gracefully.
+    pub(crate) fn stop(self) -> Summary {
         self.handle.stop();
-        self.thread.take().unwrap().join().unwrap()
+        self.ended()
+    }
+
+    /// Stops at once.
+    pub(crate) fn abort(self) -> Summary {
+        self.handle.abort();
+        self.ended()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> Summary {
+        let summary = self.summary.recv_timeout(PATIENCE).expect("it does not end");
+        self.thread.take().unwrap().join().unwrap();
+        summary
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.handle.abort();
-        if let Some(thread) = self.thread.take() {
+        // One that does not end is left behind, or the test would not end either.
+        if let Some(thread) =
+            self.thread.take().filter(|_| self.summary.recv_timeout(PATIENCE).is_ok())
+        {
             let _ = thread.join();
         }
     }

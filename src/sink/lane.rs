@@ -1,0 +1,139 @@
+//! The way to one sink: its queue, bounded in bytes, and the count of what did not fit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc;
+
+use tokio::sync::{Semaphore, TryAcquireError};
+
+use super::recorder::{OnSlow, SinkOptions, SinkStats};
+use super::{Interest, Sink};
+use crate::event::{Event, EventKind, Leg};
+
+/// What an event costs in its queue beside its data.
+pub(super) const EVENT_COST: usize = 128;
+/// What a connection's opening costs: enough for all its events without data.
+pub(super) const OPEN_COST: usize = 5 * EVENT_COST;
+
+/// One message for a sink's thread.
+pub(super) enum Message {
+    Event {
+        event: Event,
+        /// What it holds of the queue's bytes, to be given back when the sink has it.
+        cost: usize,
+    },
+    /// There are no more events.
+    Finish,
+}
+
+/// What a sink missed.
+pub(super) struct Dropped {
+    interest: Interest,
+    events: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Dropped {
+    const fn new(interest: Interest) -> Self {
+        Self { interest, events: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Counts `event`, if it is data that the sink wants.
+    pub(super) fn count(&self, event: &Event) {
+        let EventKind::Data { leg, ref bytes, .. } = event.kind else { return };
+        if !self.interest.wants(leg) {
+            return;
+        }
+        self.events.fetch_add(1, Relaxed);
+        // A sink that wants both legs misses the same bytes twice, and they count once.
+        if leg == Leg::Received || !self.interest.received {
+            self.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        }
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+}
+
+/// The way to one sink.
+pub(super) struct Lane {
+    pub(super) options: SinkOptions,
+    pub(super) interest: Interest,
+    pub(super) capacity: usize,
+    pub(super) dropped: Arc<Dropped>,
+    queue: mpsc::Sender<Message>,
+    /// The bytes that are free in the queue; closed when the sink has failed.
+    pub(super) free: Arc<Semaphore>,
+    /// Never has a permit; closed when nobody is to wait for room any more.
+    hurry: Semaphore,
+}
+
+impl Lane {
+    pub(super) fn new(options: SinkOptions, sink: &dyn Sink) -> (Self, mpsc::Receiver<Message>) {
+        let (queue, incoming) = mpsc::channel();
+        let capacity = options.buffer_bytes.clamp(OPEN_COST, u32::MAX as usize);
+        let interest = sink.interest();
+        let lane = Self {
+            options,
+            interest,
+            capacity,
+            dropped: Arc::new(Dropped::new(interest)),
+            queue,
+            free: Arc::new(Semaphore::new(capacity)),
+            hurry: Semaphore::new(0),
+        };
+        (lane, incoming)
+    }
+
+    /// Takes room in the queue; false where the event must be left out.
+    pub(super) async fn reserve(&self, cost: usize) -> bool {
+        let permits = self.clamped(cost);
+        let taken = match self.free.try_acquire_many(permits) {
+            Err(TryAcquireError::NoPermits) if self.options.on_slow == OnSlow::Block => {
+                tokio::select! {
+                    biased;
+                    taken = self.free.acquire_many(permits) => taken.ok(),
+                    _ = self.hurry.acquire() => None,
+                }
+            }
+            taken => taken.ok(),
+        };
+        taken.map(|taken| taken.forget()).is_some()
+    }
+
+    /// From now on nobody waits for room: what finds none is left out.
+    pub(super) fn stop_waiting(&self) {
+        self.hurry.close();
+    }
+
+    /// What an event takes of the queue: no more than there is, or it would wait for ever.
+    fn clamped(&self, cost: usize) -> u32 {
+        u32::try_from(cost.min(self.capacity)).unwrap_or(u32::MAX)
+    }
+
+    /// Queues an event for which room was reserved.
+    pub(super) fn send(&self, event: &Event, cost: usize) {
+        let cost = self.clamped(cost) as usize;
+        // Somebody listens until `finish`, even after the sink has failed.
+        let _ = self.queue.send(Message::Event { event: event.clone(), cost });
+    }
+
+    /// Tells the sink's thread that there are no more events.
+    pub(super) fn finish(&self) {
+        let _ = self.queue.send(Message::Finish);
+    }
+
+    pub(super) fn stats(&self) -> SinkStats {
+        SinkStats {
+            name: self.options.name.clone(),
+            queued_bytes: self.capacity.saturating_sub(self.free.available_permits()),
+            buffer_bytes: self.capacity,
+            dropped_bytes: self.dropped.bytes(),
+        }
+    }
+}

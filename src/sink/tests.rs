@@ -1,0 +1,249 @@
+//! The recorder under slow and failing sinks, without a tunnel.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::*;
+use crate::event::{
+    BothTotals, CloseReason, ConnectionId, Direction, Endpoint, EventKind, Open, Side,
+};
+
+const NOW: Timestamp = Timestamp(0);
+
+/// What a [`Gated`] sink has taken: the lengths of data, by leg.
+type Taken = Arc<Mutex<Vec<(Leg, usize)>>>;
+
+/// A sink that takes an event when the test says so, all of them when it has hung up.
+struct Gated {
+    gate: Receiver<()>,
+    taken: Taken,
+    interest: Interest,
+}
+
+impl Sink for Gated {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        let _ = self.gate.recv();
+        if let EventKind::Data { leg, ref bytes, .. } = event.kind {
+            self.taken.lock().unwrap().push((leg, bytes.len()));
+        }
+        Ok(())
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+}
+
+fn gated(interest: Interest) -> (Gated, Sender<()>, Taken) {
+    let (open, gate) = mpsc::channel();
+    let taken = Taken::default();
+    (Gated { gate, taken: Arc::clone(&taken), interest }, open, taken)
+}
+
+/// A sink that does in `record` what it was made of.
+struct Does<F>(F);
+
+impl<F: FnMut(&Event) -> io::Result<()> + Send> Sink for Does<F> {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        (self.0)(event)
+    }
+}
+
+struct Recording {
+    recorder: Recorder,
+    threads: SinkThreads,
+    /// Whether the tunnel was told to stop.
+    failures: Receiver<()>,
+}
+
+impl Recording {
+    fn start(on_slow: OnSlow, buffer_bytes: usize, sink: impl Sink + 'static) -> Self {
+        let options = SinkOptions { on_slow, buffer_bytes, ..SinkOptions::default() };
+        let (failed, failures) = mpsc::channel();
+        let on_failure = move || {
+            let _ = failed.send(());
+        };
+        let sinks: Vec<(_, Box<dyn Sink>)> = vec![(options, Box::new(sink))];
+        let (recorder, threads) = Recorder::start(sinks, || NOW, on_failure).unwrap();
+        Self { recorder, threads, failures }
+    }
+
+    async fn tap(&self) -> Tap {
+        let nobody = Endpoint::Unix(None);
+        let open = Open {
+            client: nobody.clone(),
+            listener: nobody,
+            target: "unix:/x".into(),
+            server: None,
+        };
+        Tap::open(self.recorder.clone(), ConnectionId(1), NOW, Arc::new(open)).await
+    }
+
+    fn finish(self) -> SinkReport {
+        self.recorder.finish(self.threads, || None).remove(0)
+    }
+}
+
+fn chunk(len: usize) -> Chunk {
+    let bytes = Bytes::from(vec![0; len]);
+    Chunk { direction: Direction::ClientToServer, offset: 0, bytes }
+}
+
+fn close(tap: &Tap) {
+    let reason = CloseReason::Finished { first: Side::Client };
+    tap.lifecycle(NOW, EventKind::Close { reason, totals: BothTotals::default() });
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test);
+}
+
+/// Records `times` chunks of `len` at both legs of a sink that stands still, drops, and has room
+/// for one of them; what it took in the end.
+fn take_while_standing_still(interest: Interest) -> (Vec<(Leg, usize)>, SinkReport) {
+    let (sink, open, taken) = gated(interest);
+    let recording = Recording::start(OnSlow::Drop, 6000, sink);
+    run(async {
+        let tap = recording.tap().await;
+        for _ in 0..10 {
+            let missing = tap.received(NOW, chunk(4000)).await;
+            tap.sent(NOW, chunk(4000), Some(missing)).await;
+        }
+        close(&tap);
+    });
+    drop(open);
+    let report = recording.finish();
+    let taken = taken.lock().unwrap().clone();
+    (taken, report)
+}
+
+#[test]
+fn a_chunk_that_was_dropped_as_received_is_not_queued_as_sent() {
+    let (taken, report) = take_while_standing_still(Interest::ALL);
+    assert_eq!(taken, [(Leg::Received, 4000), (Leg::Sent, 4000)]);
+    assert_eq!((report.dropped_bytes, report.dropped_events), (9 * 4000, 9 * 2));
+}
+
+#[test]
+fn what_a_sink_wants_as_sent_alone_takes_room_too() {
+    let interest = Interest { received: false, sent: true };
+    let (taken, report) = take_while_standing_still(interest);
+    assert_eq!(taken, [(Leg::Sent, 4000)]);
+    assert_eq!((report.dropped_bytes, report.dropped_events), (9 * 4000, 9));
+}
+
+#[test]
+fn what_a_sink_does_not_want_is_not_counted_as_dropped() {
+    let (sink, open, _) = gated(Interest::LIFECYCLE);
+    let recording = Recording::start(OnSlow::Drop, 700, sink);
+    run(async {
+        let taken = recording.tap().await;
+        let skipped = recording.tap().await;
+        for tap in [taken, skipped] {
+            tap.received(NOW, chunk(100)).await;
+        }
+    });
+    drop(open);
+    let report = recording.finish();
+    assert_eq!((report.dropped_bytes, report.dropped_events), (0, 0));
+}
+
+#[test]
+fn who_stops_waiting_still_gets_the_room_there_is() {
+    let (sink, open, taken) = gated(Interest::RECEIVED);
+    let recording = Recording::start(OnSlow::Block, 6000, sink);
+    run(async {
+        let tap = recording.tap().await;
+        let waiting = async {
+            tap.received(NOW, chunk(5000)).await;
+            // This one finds no room.
+            tap.received(NOW, chunk(4000)).await;
+        };
+        let hurrying = async {
+            tokio::task::yield_now().await;
+            recording.recorder.stop_waiting();
+        };
+        tokio::join!(waiting, hurrying);
+        tap.received(NOW, chunk(100)).await;
+    });
+    drop(open);
+    let report = recording.finish();
+    assert_eq!(*taken.lock().unwrap(), [(Leg::Received, 5000), (Leg::Received, 100)]);
+    assert_eq!(report.dropped_bytes, 4000);
+}
+
+#[test]
+fn blocking_loses_nothing_and_waits() {
+    let (sink, open, taken) = gated(Interest::RECEIVED);
+    let recording = Recording::start(OnSlow::Block, 1, sink);
+    run(async {
+        let tap = recording.tap().await;
+        let waiting = tap.received(NOW, chunk(100_000));
+        tokio::pin!(waiting);
+        assert!(timeout(Duration::from_millis(20), &mut waiting).await.is_err());
+        drop(open);
+        waiting.await;
+        tap.received(NOW, chunk(7)).await;
+    });
+    let report = recording.finish();
+    assert_eq!(*taken.lock().unwrap(), [(Leg::Received, 100_000), (Leg::Received, 7)]);
+    assert_eq!((report.dropped_bytes, report.error.is_none()), (0, true));
+}
+
+/// A sink that fails in its second chunk: all but the first are counted, however far they got.
+fn fail_at_the_second(fail: impl Fn() -> io::Result<()> + Send + 'static, words: &str) {
+    let (open, gate) = mpsc::channel::<()>();
+    let mut chunks = 0;
+    let sink = Does(move |event: &Event| {
+        if matches!(event.kind, EventKind::Data { .. }) {
+            chunks += 1;
+            let _ = gate.recv();
+            if chunks == 2 {
+                return fail();
+            }
+        }
+        Ok(())
+    });
+    let recording = Recording::start(OnSlow::Block, 10_000, sink);
+    run(async {
+        let tap = recording.tap().await;
+        for _ in 0..5 {
+            tap.received(NOW, chunk(100)).await;
+        }
+        drop(open);
+        recording.failures.recv_timeout(Duration::from_secs(10)).unwrap();
+        tap.received(NOW, chunk(100)).await;
+    });
+    let report = recording.finish();
+    assert!(report.error.unwrap().to_string().contains(words));
+    assert_eq!((report.dropped_bytes, report.dropped_events), (500, 5));
+}
+
+#[test]
+fn all_that_a_sink_misses_once_it_has_failed_is_counted() {
+    fail_at_the_second(|| Err(io::Error::other("disk full")), "disk full");
+    fail_at_the_second(|| panic!("at the disk"), "it panicked: at the disk");
+}
+
+#[test]
+fn a_sink_that_panics_as_it_goes_is_an_error_too() {
+    struct Vase;
+    impl Sink for Vase {
+        fn record(&mut self, _: &Event) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Drop for Vase {
+        fn drop(&mut self) {
+            panic!("broken");
+        }
+    }
+    let recording = Recording::start(OnSlow::Block, 1000, Vase);
+    run(async { close(&recording.tap().await) });
+    let report = recording.finish();
+    assert!(report.error.unwrap().to_string().contains("broken"));
+}

@@ -1,0 +1,214 @@
+//! How a connection ends where more than its two peers has a say: slow readers, transforms that
+//! reply, delay or panic.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tcp_tunn::event::{CloseReason, ConnectionId, Direction, EventKind, Leg, Open, Side};
+use tcp_tunn::transform::{End as Ending, Output, Pair, Transform, TransformError};
+use tcp_tunn::tunnel::Limits;
+
+use crate::support::bytes::bytes;
+use crate::support::end::{patient, reset};
+use crate::support::events::{Events, check_contract};
+use crate::support::tunnel::Running;
+
+/// A client whose kernel takes little at a time.
+fn connect_with_little_room(tunnel: &Running) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&tunnel.address.into()).unwrap();
+    patient(socket.into())
+}
+
+/// Waits until the tunnel has received `count` bytes of a direction.
+fn wait_until_received(events: &Events, direction: Direction, count: u64) {
+    events.wait_for(|event| match &event.kind {
+        EventKind::Data { direction: d, leg: Leg::Received, offset, bytes } => {
+            *d == direction && offset + bytes.len() as u64 >= count
+        }
+        _ => false,
+    });
+}
+
+/// Reads to the end; what came, and whether it was a reset.
+fn read_all(mut stream: &TcpStream) -> (Vec<u8>, bool) {
+    let mut got = Vec::new();
+    match stream.read_to_end(&mut got) {
+        Ok(_) => (got, false),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            (got, true)
+        }
+    }
+}
+
+#[test]
+fn a_reset_does_not_overtake_what_was_acknowledged_before_it() {
+    const LEN: usize = 100_000;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
+    let client = connect_with_little_room(&tunnel);
+    let mut server = listener.accept().unwrap().0;
+    server.write_all(&bytes(1, LEN)).unwrap();
+    wait_until_received(&events, Direction::ServerToClient, LEN as u64);
+    reset(server);
+    let (got, was_reset) = read_all(&client);
+    assert!(got == bytes(1, LEN), "{} bytes of {LEN}", got.len());
+    assert!(was_reset);
+    assert_eq!(events.wait_for_close(), CloseReason::Reset { by: Side::Server });
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn a_reset_is_kept_from_a_peer_that_reads_nothing_for_a_moment_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
+    let _client = connect_with_little_room(&tunnel);
+    let mut server = listener.accept().unwrap().0;
+    // More than fits on the way, so that the tunnel's write is stuck.
+    server.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    while server.write(&[0; 65536]).is_ok() {}
+    reset(server);
+    assert_eq!(events.wait_for_close(), CloseReason::Reset { by: Side::Server });
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+/// What to do with each chunk.
+struct Does<F>(F);
+
+impl<F: FnMut(&[u8], &mut Output)> Transform for Does<F> {
+    fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<(), TransformError> {
+        (self.0)(input, output);
+        Ok(())
+    }
+}
+
+fn transform(does: impl FnMut(&[u8], &mut Output) + 'static) -> Option<Box<dyn Transform>> {
+    Some(Box::new(Does(does)))
+}
+
+/// A tunnel with a codec, and the two ends of its first connection.
+fn transformed(
+    codec: impl Fn(ConnectionId, &Open) -> Pair + Send + Sync + 'static,
+) -> (Running, Events, TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let limits = Limits { shutdown_timeout: Duration::from_millis(50), ..Limits::default() };
+    let to = listener.local_addr().unwrap();
+    let (tunnel, events) = Running::recorded_with(to, |b| b.codec(codec).limits(limits));
+    let client = patient(tunnel.connect());
+    let server = patient(listener.accept().unwrap().0);
+    (tunnel, events, client, server)
+}
+
+#[test]
+fn a_reply_is_not_cut_by_the_fin_of_whom_it_speaks_for() {
+    const LEN: usize = 16 << 20;
+    let (tunnel, events, mut client, server) = transformed(|_, _| Pair {
+        encoder: transform(|_, output| output.reply.extend_from_slice(&bytes(2, LEN))),
+        decoder: None,
+    });
+    client.write_all(b"go").unwrap();
+    let mut first = [0; 1];
+    client.read_exact(&mut first).unwrap();
+    // The reply does not fit into the kernel: the rest of it is on its way now.
+    server.shutdown(Shutdown::Write).unwrap();
+    let (rest, was_reset) = read_all(&client);
+    assert!(!was_reset && rest == bytes(2, LEN)[1..], "{} bytes of {LEN}", rest.len() + 1);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&server), (Vec::new(), false));
+    assert!(events.wait_for_close().is_clean());
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn who_was_told_that_nothing_more_comes_is_told_nothing_more() {
+    let (tunnel, events, mut client, mut server) = transformed(|_, _| Pair {
+        encoder: transform(|input, output| {
+            output.forward.extend_from_slice(input);
+            output.reply.extend_from_slice(b"too late");
+        }),
+        decoder: transform(|input, output| {
+            output.forward.extend_from_slice(input);
+            output.end = Some(Ending::Finish);
+        }),
+    });
+    server.write_all(b"bye").unwrap();
+    assert_eq!(read_all(&client), (b"bye".to_vec(), false));
+    client.write_all(b"hello").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&server), (b"hello".to_vec(), false));
+    drop(server);
+    assert_eq!(events.wait_for_close(), CloseReason::Finished { first: Side::Client });
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn a_delay_does_not_keep_the_tunnel_from_ending() {
+    let (tunnel, events, mut client, _server) = transformed(|_, _| Pair {
+        encoder: transform(|_, output| output.delay = Duration::from_secs(24 * 3600)),
+        decoder: None,
+    });
+    client.write_all(b"go").unwrap();
+    wait_until_received(&events, Direction::ClientToServer, 2);
+    tunnel.stop();
+    assert_eq!(events.wait_for_close(), CloseReason::Stopped);
+    check_contract(&events.all());
+}
+
+#[test]
+fn a_codec_that_panics_resets_both_peers_and_harms_no_other() {
+    let first = AtomicBool::new(true);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let codec = move |_: ConnectionId, _: &Open| {
+        assert!(!first.swap(false, Relaxed), "not the first");
+        Pair::default()
+    };
+    let to = listener.local_addr().unwrap();
+    let (tunnel, events) = Running::recorded_with(to, |builder| builder.codec(codec));
+    for expected in [(Vec::new(), true), (b"fine".to_vec(), false)] {
+        let mut client = patient(tunnel.connect());
+        let server = patient(listener.accept().unwrap().0);
+        let _ = client.write_all(b"fine").and_then(|()| client.shutdown(Shutdown::Write));
+        assert_eq!(read_all(&server), expected);
+        drop(server);
+        assert_eq!(read_all(&client), (Vec::new(), expected.1));
+    }
+    let closes = events.wait_for_closes(2);
+    assert_eq!(
+        closes[0].to_string(),
+        "ended by the client's transform: the codec panicked: not the first"
+    );
+    assert_eq!(closes[1], CloseReason::Finished { first: Side::Client });
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn a_transform_that_panics_as_it_goes_resets_both_peers() {
+    struct Vase;
+    impl Transform for Vase {
+        fn transform(&mut self, _: &[u8], _: &mut Output) -> Result<(), TransformError> {
+            Ok(())
+        }
+    }
+    impl Drop for Vase {
+        fn drop(&mut self) {
+            panic!("broken");
+        }
+    }
+    let pair = |_: ConnectionId, _: &Open| Pair { encoder: Some(Box::new(Vase)), decoder: None };
+    let (tunnel, events, client, server) = transformed(pair);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(read_all(&server).1);
+    assert!(read_all(&client).1);
+    assert_eq!(events.wait_for_close(), CloseReason::Internal);
+    tunnel.stop();
+}
