@@ -4,3 +4,4 @@
 
 mod relay;
 mod support;
+mod tidy;
