@@ -8,4 +8,5 @@ mod examples;
 mod fidelity;
 mod relay;
 mod support;
+mod tidy;
 mod transform;
