@@ -39,6 +39,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", required_unless_present = "generate")]
     pub(super) to: Vec<Address>,
 
+    /// Log more to stderr; give it again for still more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// Print the manual page or a shell's completions, and do nothing else
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) generate: Option<Generate>,
+
+    // What is flattened takes the headings of its own, and keeps them for all that follows.
     #[command(flatten)]
     pub(super) capture: CaptureArgs,
 
@@ -47,14 +56,6 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub(super) sinks: SinkArgs,
-
-    /// Log more to stderr; give it again for still more
-    #[arg(short, long, action = ArgAction::Count)]
-    pub(super) verbose: u8,
-
-    /// Print the manual page or a shell's completions, and do nothing else
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub(super) generate: Option<Generate>,
 }
 
 /// How connections are relayed.

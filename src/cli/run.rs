@@ -1,6 +1,6 @@
 //! Running the tunnel that the arguments describe.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -46,7 +46,9 @@ fn log_to_stderr(verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    let colored = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_max_level(level);
+    log.with_ansi(colored).with_writer(io::stderr).init();
 }
 
 fn bind(args: &Args) -> anyhow::Result<Tunnel> {
