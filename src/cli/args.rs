@@ -89,12 +89,14 @@ pub(super) struct RelayArgs {
 
 impl RelayArgs {
     pub(super) fn limits(&self) -> Limits {
-        Limits {
-            connect_timeout: self.connect_timeout,
-            idle_timeout: self.idle_timeout,
-            half_close_timeout: self.half_close_timeout,
-            max_connections: self.max_connections.get(),
-            shutdown_timeout: self.shutdown_timeout,
+        let limits = Limits::default()
+            .connect_timeout(self.connect_timeout)
+            .half_close_timeout(self.half_close_timeout)
+            .max_connections(self.max_connections.get())
+            .shutdown_timeout(self.shutdown_timeout);
+        match self.idle_timeout {
+            Some(idle_timeout) => limits.idle_timeout(idle_timeout),
+            None => limits,
         }
     }
 }
@@ -133,18 +135,18 @@ enum OnSinkError {
 impl SinkArgs {
     /// The options of a sink that is called `name` in messages.
     pub(super) fn options(&self, name: String) -> SinkOptions {
-        SinkOptions {
-            name,
-            buffer_bytes: usize::try_from(self.sink_buffer.get()).unwrap_or(usize::MAX),
-            on_slow: match self.on_slow_sink {
-                OnSlowSink::Block => OnSlow::Block,
-                OnSlowSink::Drop => OnSlow::Drop,
-            },
-            on_error: match self.on_sink_error {
-                OnSinkError::Stop => OnError::Stop,
-                OnSinkError::Detach => OnError::Detach,
-            },
-        }
+        let on_slow = match self.on_slow_sink {
+            OnSlowSink::Block => OnSlow::Block,
+            OnSlowSink::Drop => OnSlow::Drop,
+        };
+        let on_error = match self.on_sink_error {
+            OnSinkError::Stop => OnError::Stop,
+            OnSinkError::Detach => OnError::Detach,
+        };
+        SinkOptions::named(name)
+            .buffer_bytes(usize::try_from(self.sink_buffer.get()).unwrap_or(usize::MAX))
+            .on_slow(on_slow)
+            .on_error(on_error)
     }
 }
 
@@ -182,8 +184,7 @@ mod tests {
     fn the_defaults_are_those_of_the_library() {
         let args = parsed("--from 127.0.0.1:0 --to [::1]:80");
         assert_eq!(args.relay.limits(), Limits::default());
-        let expected = SinkOptions { name: "x".to_owned(), ..SinkOptions::default() };
-        assert_eq!(args.sinks.options("x".to_owned()), expected);
+        assert_eq!(args.sinks.options("x".to_owned()), SinkOptions::named("x"));
         assert!(args.relay.workers.is_none());
     }
 
@@ -195,13 +196,12 @@ mod tests {
              --shutdown-timeout 0s --on-slow-sink drop --sink-buffer 1KiB --on-sink-error detach",
         );
         let second = Duration::from_secs(1);
-        let limits = Limits {
-            connect_timeout: second,
-            idle_timeout: Some(2 * second),
-            half_close_timeout: 3 * second,
-            max_connections: 4,
-            shutdown_timeout: Duration::ZERO,
-        };
+        let limits = Limits::default()
+            .connect_timeout(second)
+            .idle_timeout(2 * second)
+            .half_close_timeout(3 * second)
+            .max_connections(4)
+            .shutdown_timeout(Duration::ZERO);
         assert_eq!(args.relay.limits(), limits);
         assert_eq!(args.relay.workers.map(NonZero::get), Some(5));
         let options = args.sinks.options("x".to_owned());
