@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod embedding;
 mod ends;
 mod examples;

@@ -3,4 +3,6 @@
 pub(crate) mod bytes;
 pub(crate) mod end;
 pub(crate) mod events;
+#[cfg(feature = "cli")]
+pub(crate) mod process;
 pub(crate) mod tunnel;
