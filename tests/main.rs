@@ -6,6 +6,7 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod public_api;
 mod relay;
 mod support;
 mod tidy;
