@@ -1,4 +1,6 @@
 //! A sink that writes what is said as comma-separated values (RFC 4180), a line a chunk.
+//!
+//! Runs by itself: `cargo run --example csv_sink`
 
 use std::io::{self, Write};
 

@@ -1,5 +1,7 @@
 //! Makes a network worse than it is: delays, corrupts, and cuts connections. What a program does
 //! then is better known before it happens.
+//!
+//! Runs by itself: `cargo run --example fault_injector`
 
 use std::time::{Duration, Instant};
 

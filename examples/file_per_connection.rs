@@ -1,4 +1,6 @@
 //! A sink for a format of one's own: each connection is written into a file of its own.
+//!
+//! Runs by itself: `cargo run --example file_per_connection`
 
 use std::collections::HashMap;
 use std::fs::{self, File};

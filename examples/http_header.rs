@@ -1,5 +1,7 @@
 //! Rewrites a header of HTTP/1.1 requests, whole messages at a time: however the bytes arrive, and
 //! with as many requests on a connection as the client likes.
+//!
+//! Runs by itself: `cargo run --example http_header`
 
 use tcp_tunn::event::{ConnectionId, Open};
 use tcp_tunn::transform::{Found, Framer, Messages, Pair, TransformError};

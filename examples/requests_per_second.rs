@@ -1,5 +1,7 @@
 //! Counts requests from inside a tokio program: a tunnel has threads of its own, so it runs beside
 //! whatever the program does.
+//!
+//! Runs by itself: `cargo run --example requests_per_second`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

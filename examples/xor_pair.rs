@@ -1,4 +1,6 @@
 //! Two tunnels in a row that scramble what passes between them; together they change nothing.
+//!
+//! Runs by itself: `cargo run --example xor_pair`
 
 use std::io;
 use std::sync::mpsc;

@@ -104,6 +104,7 @@ step "programs that the tests need" install_missing
 step "format" cargo fmt --check
 step "lints" cargo clippy --quiet --all-targets -- -D warnings
 step "lints of the library alone" cargo clippy --quiet --no-default-features -- -D warnings
+step "features and the oldest Rust" scripts/features.sh
 step "tests" run_tests
 step "tests in the documentation" cargo test --quiet --doc
 step "documentation" check_docs

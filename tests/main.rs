@@ -4,10 +4,12 @@
 
 #[cfg(feature = "cli")]
 mod cli;
+mod dependencies;
 mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod public_api;
 mod relay;
 mod support;
 mod tidy;

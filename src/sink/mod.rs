@@ -103,8 +103,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called about every 100 ms, with or without events, on a sink that [`wants_ticks`]
-    /// (Self::wants_ticks). By default this does nothing.
+    /// Called about every 100 ms, with or without events, on a sink whose
+    /// [`wants_ticks`](Self::wants_ticks) says so. By default this does nothing.
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         let _ = now;
         Ok(())

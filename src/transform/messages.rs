@@ -6,6 +6,9 @@ use super::framer::{Found, Framer, FramingError, Rest};
 use super::output::Output;
 use super::{Transform, TransformError};
 
+/// The most bytes of a message, unless told otherwise.
+const MAX_DEFAULT: usize = 16 * 1024 * 1024;
+
 /// Makes a transform on messages one on a stream.
 ///
 /// The framer cuts the stream into messages, however its bytes arrive; the handler, a
@@ -56,15 +59,12 @@ pub struct Messages<F, H> {
 }
 
 impl<F: Framer, H: Transform> Messages<F, H> {
-    /// The most bytes of a message, unless told otherwise: 16 MiB.
-    pub const MAX: usize = 16 * 1024 * 1024;
-
     /// Hands the messages that `framer` finds to `handler`.
     pub fn new(framer: F, handler: H) -> Self {
         Self {
             framer,
             handler,
-            max: Self::MAX,
+            max: MAX_DEFAULT,
             rest: None,
             held: BytesMut::new(),
             needed: 0,
@@ -73,7 +73,7 @@ impl<F: Framer, H: Transform> Messages<F, H> {
     }
 
     /// Allows messages of at most `max` bytes, framing included; a longer one closes the
-    /// connection, as soon as it is known to be. By default [`MAX`](Self::MAX).
+    /// connection, as soon as it is known to be. By default 16 MiB.
     #[must_use]
     pub const fn max(mut self, max: usize) -> Self {
         self.max = max;
