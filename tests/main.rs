@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
 mod ends;
 mod fidelity;
 mod relay;
+mod sinks;
 mod support;
