@@ -12,6 +12,7 @@
 //! completed, not when a sink got to it.
 
 pub mod event;
+pub mod hexdump;
 pub mod packet;
 mod ring;
 pub mod sink;

@@ -3,7 +3,17 @@
 //! Pure: no I/O, no clock, no randomness (initial sequence numbers are an argument), so a test
 //! can hold every packet to its last bit.
 
+mod checksum;
+mod conversation;
+mod conversations;
+mod frame;
+mod place;
+mod stream;
+
 use std::net::IpAddr;
+
+pub use conversations::{ConversationConfig, Conversations, SegmentSize, SegmentSizeError};
+pub use place::synthetic_address;
 
 use crate::event::Timestamp;
 

@@ -1,7 +1,7 @@
 //! Connecting, in a way that may be given up at any time.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -51,9 +51,10 @@ async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
         Err(error) => return Err(error),
     };
     // The ring waits by itself on a blocking socket; a non-blocking one fails with EAGAIN on
-    // older kernels.
-    socket.set_nonblocking(false)?;
-    Ok(Socket::from_fd(OwnedFd::from(socket)))
+    // older kernels. The standard library does it in one call where socket2 takes two.
+    let stream = TcpStream::from(OwnedFd::from(socket));
+    stream.set_nonblocking(false)?;
+    Ok(Socket::from_fd(stream.into()))
 }
 
 /// Waits for the answer to a connect under way.

@@ -20,7 +20,8 @@ pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     // So that the port is free at once for the next start. SO_REUSEPORT is left out on purpose:
     // it would let a second program listen here unseen.
     socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: set after the accept it might be too late for the first byte.
+    // Accepted sockets inherit both: set after the accept it might be too late for the first byte.
+    socket.set_tcp_nodelay(true)?;
     keep_urgent_bytes(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -14,7 +14,8 @@ use tokio::time::sleep;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
 
-use super::buffer::{Buffer, Memory};
+use super::buffer::{Buffer, Memory, SMALL};
+use super::pace::Pace;
 
 /// A handle of a socket; clones are the same socket. It closes when the last one is dropped and
 /// no operation is in flight.
@@ -71,16 +72,23 @@ impl Socket {
     }
 
     /// Writes all that `buffer` shows. Comes back with the buffer when the kernel has taken it.
-    pub(crate) async fn write_all(&self, mut buffer: Buffer) -> io::Result<Buffer> {
+    pub(crate) async fn write_all(&self, mut buffer: Buffer, pace: &Pace) -> io::Result<Buffer> {
         let filled = buffer.len();
+        // Bulk is sent at once because the copy outweighs the call; a small message because the
+        // trip through the ring would make it late, unless others go along and share the trip.
+        let at_once = filled > SMALL || !pace.is_busy();
+        let sent = if at_once { self.send_now(&buffer)? } else { 0 };
+        if sent == filled {
+            return Ok(buffer);
+        }
         // The slice is what keeps a buffer's older bytes from being sent along.
         let (result, memory) = match buffer.take_memory() {
             Memory::Fixed(fixed) => {
-                let (result, slice) = self.0.write_fixed_all(fixed.slice(..filled)).await;
+                let (result, slice) = self.0.write_fixed_all(fixed.slice(sent..filled)).await;
                 (result, Memory::Fixed(slice.into_inner()))
             }
             Memory::Heap(heap) => {
-                let (result, slice) = self.0.write_all(heap.slice(..filled)).await;
+                let (result, slice) = self.0.write_all(heap.slice(sent..filled)).await;
                 (result, Memory::Heap(slice.into_inner()))
             }
             Memory::Gone => (Ok(()), Memory::Gone),
@@ -90,11 +98,20 @@ impl Socket {
     }
 
     /// Writes all of `bytes`.
-    pub(crate) async fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
+    pub(crate) async fn write_bytes(&self, mut bytes: Bytes) -> io::Result<()> {
+        let sent = self.send_now(&bytes)?;
+        bytes.advance(sent);
+        if bytes.is_empty() { Ok(()) } else { self.0.write_all(bytes).await.0 }
+    }
+
+    /// Sends what the kernel takes at once, which most of the time is all.
+    fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        match SockRef::from(&self.fd()).send_with_flags(bytes, flags) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            result => result,
         }
-        self.0.write_all(bytes).await.0
     }
 
     /// How many bytes a read would deliver now; 0 also at the end of the stream.

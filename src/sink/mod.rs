@@ -1,8 +1,10 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod chunks;
+pub mod console;
 mod feeder;
 mod lane;
+pub mod pcapng;
 mod recorder;
 mod tap;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Setting a tunnel up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::address::Address;
@@ -8,7 +9,7 @@ use super::limits::Limits;
 use super::listen::{Listening, listen};
 use super::run::Handle;
 use crate::event::Endpoint;
-use crate::ring;
+use crate::ring::{self, Socket};
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::Codec;
 
@@ -97,6 +98,16 @@ impl Route {
     /// The address listened on, with the real port where port 0 was asked for.
     pub const fn listening(&self) -> &Endpoint {
         &self.listening.endpoint
+    }
+
+    /// The address that `client` connected to, which a wildcard address leaves open.
+    pub(super) fn listening_towards(&self, client: &Socket) -> Endpoint {
+        let wildcard = |address: SocketAddr| address.ip().is_unspecified();
+        let own = || client.local_address().ok().flatten().map(Endpoint::Tcp);
+        match &self.listening.endpoint {
+            endpoint if !endpoint.socket_addr().is_some_and(wildcard) => endpoint.clone(),
+            endpoint => own().unwrap_or_else(|| endpoint.clone()),
+        }
     }
 
     /// Where clients are connected to.

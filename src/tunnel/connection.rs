@@ -31,7 +31,6 @@ pub(super) async fn serve(
 ) {
     let shared = &worker.shared;
     let route = &shared.routes[route];
-    client.set_nodelay();
     worker.counters().opened();
 
     let resolving = shared.resolver.resolve(&route.target);
@@ -41,10 +40,9 @@ pub(super) async fn serve(
         Ok([only]) => Some(Endpoint::from(only)),
         _ => None,
     });
-    let local = client.local_address().ok().flatten().map(Endpoint::Tcp);
     let open = Arc::new(Open {
         client: peer.map_or(Endpoint::Unix(None), Endpoint::Tcp),
-        listener: local.unwrap_or_else(|| route.listening.endpoint.clone()),
+        listener: route.listening_towards(&client),
         target: route.target.to_string().into(),
         server: known,
     });

@@ -95,7 +95,8 @@ impl<'a> Pump<'a> {
         let receiver = self.direction.receiver();
         let socket = self.relay.socket(receiver);
         let _turn = self.relay.writing(receiver).lock().await;
-        self.watched(async { socket.write_all(buffer).await.map(drop) }).await?;
+        self.watched(async { socket.write_all(buffer, &self.relay.worker.pace).await.map(drop) })
+            .await?;
         let offset = self.count(Leg::Sent, len);
         if let Some((bytes, missing)) = copy {
             let chunk = self.chunk(offset, bytes);

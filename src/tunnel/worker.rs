@@ -20,7 +20,7 @@ use super::limits::Limits;
 use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
 use crate::event::{ConnectionId, Timestamp};
-use crate::ring::{self, BufferPool, Listener, Socket};
+use crate::ring::{self, BufferPool, Listener, Pace, Socket};
 use crate::sink::{ChunkPool, Recorder};
 use crate::transform::Codec;
 
@@ -106,6 +106,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) buffers: Rc<BufferPool>,
     pub(super) chunks: RefCell<ChunkPool>,
+    pub(super) pace: Pace,
     connections: Cell<usize>,
     all_closed: Notify,
 }
@@ -123,6 +124,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunE
         index,
         buffers: Rc::new(BufferPool::register(REGISTERED_BYTES / shared.workers)),
         chunks: RefCell::new(ChunkPool::new()),
+        pace: Pace::default(),
         connections: Cell::new(0),
         all_closed: Notify::new(),
     });

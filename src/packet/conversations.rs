@@ -1,0 +1,184 @@
+//! All live connections, drawn by one hand in one order.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::conversation::{Conversation, Drawing};
+use super::stream::At;
+use super::{Interface, PacketWriter, View};
+use crate::event::{ConnectionId, Event, EventKind, Timestamp};
+
+/// The largest number of bytes in a segment that is drawn. Checked when it is made.
+///
+/// The maximum leaves room for the headers in an IP packet of either family: 65535 octets less
+/// IPv6's and TCP's with its options (RFC 8200, RFC 9293).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize(u16);
+
+/// A segment size that no TCP could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{given} is no segment size (it goes from {min} to {max}; the default is 32768)", min = SegmentSize::MIN, max = SegmentSize::MAX)]
+pub struct SegmentSizeError {
+    /// What was given.
+    pub given: u32,
+}
+
+impl SegmentSize {
+    /// The smallest: anything less makes more headers than sense, and Wireshark complain.
+    pub const MIN: u16 = 64;
+    /// The largest that fits an IPv6 packet.
+    pub const MAX: u16 = 65475;
+
+    /// Checks a size, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// It is below [`MIN`](Self::MIN) or above [`MAX`](Self::MAX).
+    pub fn new(bytes: u32) -> Result<Self, SegmentSizeError> {
+        match u16::try_from(bytes) {
+            Ok(size @ Self::MIN..=Self::MAX) => Ok(Self(size)),
+            _ => Err(SegmentSizeError { given: bytes }),
+        }
+    }
+
+    /// The size in bytes.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// 32768 bytes: a 64 KiB chunk makes two equal segments, and a frame stays below the 65535 bytes
+/// that older tools take.
+impl Default for SegmentSize {
+    fn default() -> Self {
+        Self(32768)
+    }
+}
+
+/// How connections are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConversationConfig {
+    /// One stream a connection or two.
+    pub view: View,
+    /// The MSS that both sides announce and no segment exceeds.
+    pub segment_size: SegmentSize,
+}
+
+/// Turns the events of all connections into packets, in strict order of time.
+///
+/// Events may come in any order and with anything in them; what makes no sense is left out.
+pub struct Conversations {
+    config: ConversationConfig,
+    isn: Box<dyn FnMut() -> u32 + Send>,
+    live: HashMap<ConnectionId, Conversation>,
+    ends: HashSet<(Interface, SocketAddr, SocketAddr)>,
+    last: Timestamp,
+}
+
+impl Conversations {
+    /// No connection yet. `isn` is asked for two initial sequence numbers for each stream; they
+    /// should be random, because Wireshark takes a used pair of addresses with near numbers for
+    /// retransmissions.
+    pub fn new(config: ConversationConfig, isn: Box<dyn FnMut() -> u32 + Send>) -> Self {
+        let (live, ends) = (HashMap::new(), HashSet::new());
+        Self { config, isn, live, ends, last: Timestamp(0) }
+    }
+
+    /// How many connections are open.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Draws what an event makes visible.
+    ///
+    /// # Errors
+    ///
+    /// What `writer` said. The state is undefined then.
+    pub fn event<W: PacketWriter>(
+        &mut self,
+        event: &Event,
+        writer: &mut W,
+    ) -> Result<(), W::Error> {
+        let Self { config, isn, live, ends, last } = self;
+        *last = event.time.max(*last);
+        let mut at = At { time: *last, writer };
+        let taken = |interface, from, to| ends.contains(&(interface, from, to));
+        let mut drawing = Drawing {
+            view: config.view,
+            segment_size: config.segment_size.get(),
+            isn: &mut **isn,
+            taken: &taken,
+        };
+        let id = event.connection;
+        match &event.kind {
+            EventKind::Open(open) => {
+                if let Entry::Vacant(place) = live.entry(id) {
+                    let new = Conversation::open(id, open, &mut drawing, &mut at)?;
+                    ends.extend(ends_of(&new));
+                    place.insert(new);
+                }
+            }
+            EventKind::Close { reason, totals } => {
+                if let Some(mut conversation) = live.remove(&id) {
+                    let before: Vec<_> = ends_of(&conversation).collect();
+                    conversation.close(reason, *totals, &mut drawing, &mut at)?;
+                    for key in &before {
+                        ends.remove(key);
+                    }
+                }
+            }
+            kind => {
+                if let Some(conversation) = live.get_mut(&id) {
+                    let streams = conversation.streams.len();
+                    conversation.event(kind, &mut drawing, &mut at)?;
+                    if conversation.streams.len() > streams {
+                        ends.extend(ends_of(conversation));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the acknowledgements that are still owed, so that [`resume`](Self::resume) can
+    /// follow.
+    ///
+    /// # Errors
+    ///
+    /// What `writer` said.
+    pub fn settle<W: PacketWriter>(&mut self, writer: &mut W) -> Result<(), W::Error> {
+        let mut at = At { time: self.last, writer };
+        self.live.values_mut().try_for_each(|conversation| conversation.settle(&mut at))
+    }
+
+    /// Draws every open connection anew as it stands, for a reader who has seen nothing so far:
+    /// names, and handshakes whose sequence numbers are the current ones. Changes nothing;
+    /// [`settle`](Self::settle) for all older readers must have come before.
+    ///
+    /// # Errors
+    ///
+    /// What `writer` said.
+    pub fn resume<W: PacketWriter>(&self, writer: &mut W) -> Result<(), W::Error> {
+        let mut at = At { time: self.last, writer };
+        let mut ids: Vec<_> = self.live.keys().collect();
+        ids.sort_unstable();
+        ids.into_iter().try_for_each(|id| self.live[id].resume(&mut at))
+    }
+}
+
+fn ends_of(
+    conversation: &Conversation,
+) -> impl Iterator<Item = (Interface, SocketAddr, SocketAddr)> {
+    conversation
+        .streams
+        .iter()
+        .map(|(interface, stream)| (*interface, stream.client(), stream.server()))
+}

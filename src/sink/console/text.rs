@@ -1,0 +1,136 @@
+//! Traffic as text, with nothing in it that a terminal would obey.
+
+use std::str;
+
+/// Where a direction stands in the middle of its text.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// The last line shown has not ended.
+    pub(super) is_open: bool,
+    /// The first bytes of a character that came in two chunks.
+    partial: Vec<u8>,
+}
+
+impl Line {
+    /// Hands every line of `chunk` to `show`, escaped, with whether it goes on the one before.
+    pub(super) fn chunk(&mut self, chunk: &[u8], mut show: impl FnMut(&str, bool)) {
+        let mut bytes = std::mem::take(&mut self.partial);
+        bytes.extend_from_slice(chunk);
+        let cut = bytes.len() - incomplete_tail(&bytes);
+        self.partial = bytes.split_off(cut);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let ended = line.ends_with(b"\n");
+            show(&escape(without_end(line)), self.is_open);
+            self.is_open = !ended;
+        }
+    }
+
+    /// Hands out what will never be complete.
+    pub(super) fn end(&mut self, mut show: impl FnMut(&str, bool)) {
+        let partial = std::mem::take(&mut self.partial);
+        if !partial.is_empty() {
+            show(&escape(&partial), self.is_open);
+            self.is_open = true;
+        }
+    }
+}
+
+/// Without `\n` or `\r\n`, which the end of the shown line stands for.
+fn without_end(line: &[u8]) -> &[u8] {
+    match line.strip_suffix(b"\n") {
+        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+        None => line,
+    }
+}
+
+/// How many bytes at the end may be the beginning of a character.
+fn incomplete_tail(bytes: &[u8]) -> usize {
+    match bytes.utf8_chunks().last() {
+        Some(last) => {
+            let tail = last.invalid();
+            let is_cut = str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
+            if is_cut { tail.len() } else { 0 }
+        }
+        None => 0,
+    }
+}
+
+/// Printable characters as they are; everything else as Rust and most languages write it.
+pub(super) fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\t' => out.push_str("\\t"),
+                '\r' => out.push_str("\\r"),
+                '\n' => out.push_str("\\n"),
+                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+                c if prints(c) => out.push(c),
+                c => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// Whether a character takes its place on a line and does nothing else. Left out are controls,
+/// what turns the direction of writing or joins and hides characters (Unicode category Cf), line
+/// separators, and what has no meaning or no glyph.
+fn prints(c: char) -> bool {
+    !matches!(
+        c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}'
+            | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<(String, bool)> {
+        let mut line = Line::default();
+        let mut shown = Vec::new();
+        for chunk in chunks {
+            line.chunk(chunk, |text, goes_on| shown.push((text.to_owned(), goes_on)));
+        }
+        line.end(|text, goes_on| shown.push((text.to_owned(), goes_on)));
+        shown
+    }
+
+    #[test]
+    fn lines_end_where_the_traffic_s_do() {
+        let shown = lines(&[b"GET / HTTP/1.1\r\nHost: x\n\r\nbo", b"dy"]);
+        let expected = [("GET / HTTP/1.1", false), ("Host: x", false), ("", false)];
+        let expected = expected.into_iter().chain([("bo", false), ("dy", true)]);
+        assert_eq!(shown, expected.map(|(s, b)| (s.to_owned(), b)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_character_may_come_in_two_chunks() {
+        assert_eq!(lines(&[b"a\xc3", b"\xbcb"]), [("a".into(), false), ("üb".into(), true)]);
+        assert_eq!(lines(&[b"\xe2\x82"]), [("\\xe2\\x82".into(), false)]);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(escape(b"\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
+        assert_eq!(escape("\u{9b}2J\u{202e}x\u{200b}".as_bytes()), "\\u{9b}2J\\u{202e}x\\u{200b}");
+        assert_eq!(escape(b"\xff\xfe"), "\\xff\\xfe");
+        assert_eq!(escape(b"a\rb\tc"), "a\\rb\\tc");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_what_prints_comes_out(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(escape(&bytes).chars().all(prints));
+        }
+    }
+}
