@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
+mod contract;
 mod ends;
 mod fidelity;
 mod relay;
+mod scarce;
 mod sinks;
 mod support;
