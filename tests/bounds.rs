@@ -42,7 +42,7 @@ fn read_end(mut stream: &TcpStream) -> ErrorKind {
 #[test]
 fn an_upstream_that_does_not_answer_is_given_up_and_the_client_reset() {
     let full = full();
-    let limits = Limits { connect_timeout: SHORT, ..Limits::default() };
+    let limits = Limits::default().connect_timeout(SHORT);
     let (tunnel, events) = Running::recorded_with(full.address, |b| b.limits(limits));
     let client = patient(tunnel.connect());
     assert_eq!(read_end(&client), ErrorKind::ConnectionReset);
@@ -69,7 +69,7 @@ fn a_client_that_gives_up_ends_the_connect_under_way() {
 #[test]
 fn stopping_ends_a_connect_under_way() {
     let full = full();
-    let limits = Limits { shutdown_timeout: SHORT, ..Limits::default() };
+    let limits = Limits::default().shutdown_timeout(SHORT);
     let (tunnel, events) = Running::recorded_with(full.address, |b| b.limits(limits));
     let client = patient(tunnel.connect());
     events.wait_for(|event| matches!(event.kind, EventKind::Open(_)));
@@ -91,7 +91,7 @@ fn connection(limits: Limits) -> (Running, crate::support::events::Events, TcpSt
 
 #[test]
 fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
-    let limits = Limits { idle_timeout: Some(SHORT * 3), ..Limits::default() };
+    let limits = Limits::default().idle_timeout(SHORT * 3);
     let (tunnel, events, mut client, mut server) = connection(limits);
     // Talks for longer than the time-out, with pauses shorter than it.
     let started = Instant::now();
@@ -111,7 +111,7 @@ fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
 
 #[test]
 fn a_forgotten_half_close_ends() {
-    let limits = Limits { half_close_timeout: SHORT, ..Limits::default() };
+    let limits = Limits::default().half_close_timeout(SHORT);
     let (tunnel, events, client, mut server) = connection(limits);
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
@@ -125,7 +125,7 @@ fn a_forgotten_half_close_ends() {
 #[test]
 fn further_clients_wait_for_a_place() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let limits = Limits { max_connections: 2, ..Limits::default() };
+    let limits = Limits::default().max_connections(2);
     let to = listener.local_addr().unwrap();
     let (tunnel, events) = Running::recorded_with(to, |b| b.limits(limits));
     let clients: Vec<_> = (0..8).map(|_| patient(tunnel.connect())).collect();
@@ -155,7 +155,7 @@ fn further_clients_wait_for_a_place() {
 #[test]
 fn stopping_resets_who_waits_for_a_place() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let limits = Limits { max_connections: 1, shutdown_timeout: SHORT, ..Limits::default() };
+    let limits = Limits::default().max_connections(1).shutdown_timeout(SHORT);
     let to = listener.local_addr().unwrap();
     let (tunnel, events) = Running::recorded_with(to, |b| b.limits(limits));
     let clients: Vec<_> = (0..5).map(|_| patient(tunnel.connect())).collect();

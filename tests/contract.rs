@@ -128,8 +128,12 @@ fn hold(steps: &[Step]) {
     check_bytes(&events, &server_said, &client_heard, Direction::ServerToClient, clean);
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_dialogue_keeps_the_contract(steps in prop::collection::vec(step(), 0..20)) {

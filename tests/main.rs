@@ -4,9 +4,14 @@
 
 mod bounds;
 mod contract;
+mod crash;
+mod embedding;
 mod ends;
+mod examples;
 mod fidelity;
 mod relay;
 mod scarce;
 mod sinks;
 mod support;
+mod tidy;
+mod transform;

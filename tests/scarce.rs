@@ -293,7 +293,7 @@ fn an_upstream_that_swallows_packets_times_out() {
     if !confined(&silent_network()) {
         return;
     }
-    let limits = Limits { connect_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits::default().connect_timeout(Duration::from_millis(200));
     let (tunnel, events) = Running::recorded_with("192.0.2.1:80", |b| b.limits(limits));
     let mut client = patient(tunnel.connect());
     assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);

@@ -44,7 +44,7 @@ fn gated() -> (impl Sink + 'static, Sender<()>) {
 }
 
 fn options(on_slow: OnSlow, on_error: OnError, buffer_bytes: usize) -> SinkOptions {
-    SinkOptions { name: "test".into(), on_slow, on_error, buffer_bytes }
+    SinkOptions::named("test").on_slow(on_slow).on_error(on_error).buffer_bytes(buffer_bytes)
 }
 
 /// A server that takes all that comes and says it back when the client is done.
@@ -66,7 +66,7 @@ fn parrot() -> std::net::SocketAddr {
 /// A tunnel with `sink` and, before it, one that works.
 fn start(options: SinkOptions, sink: impl Sink + 'static) -> (Running, Events) {
     let events = Events::default();
-    let limits = Limits { shutdown_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits::default().shutdown_timeout(Duration::from_millis(100));
     let builder = Tunnel::builder("127.0.0.1:0", parrot()).limits(limits);
     let builder = builder.sink(events.sink()).sink_with(options, sink);
     (Running::start(builder), events)
