@@ -5,12 +5,17 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod dependencies;
+mod bounds;
+mod contract;
+mod crash;
 mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
 mod public_api;
 mod relay;
+mod scarce;
+mod sinks;
 mod support;
 mod tidy;
 mod transform;
