@@ -118,6 +118,8 @@ fn wrong_usage_is_told_in_one_line() {
         (&["--from", LOCAL, "--to", "h:1", "--workers", "0"], "'0' for '--workers <N>'"),
         (&["--from", LOCAL, "--to", "h:1", "--idle-timeout", "9"], "'9' has no unit (try '9s')"),
         (&["--from", LOCAL, "--to", "h:1", "--segment-size", "9"], "9 is no segment size"),
+        (&["--from", LOCAL, "--to", "h:1", "--grep", "("], "unclosed group"),
+        (&["--from", LOCAL, "--to", "h:1", "-q", "--console", "raw"], "cannot be used with"),
         (&["--form", LOCAL], "unexpected argument '--form' found (a similar argument exists: '--f"),
     ] {
         let ended = Process::run(args);
@@ -166,7 +168,10 @@ fn a_failing_capture_ends_it_and_is_told() {
     let ended = process.wait();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(has_line(&ended, "the capture to /dev/full failed: No space left"), "{ended:?}");
-    assert!(ended.stderr.last().unwrap().contains(" connections, "), "{ended:?}");
+    assert!(
+        ended.stderr.last().unwrap().contains(" 0 bytes client to server"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -184,13 +189,59 @@ fn a_detached_capture_still_makes_it_fail() {
 }
 
 #[test]
+fn the_console_shows_what_is_said() {
+    let server = echo_server().to_string();
+    for (more, words) in [
+        (&[][..], "Client -> Server"),
+        (&["--console", "text", "--time", "none"], "hello"),
+        (&["--console", "json"], "\"data\":\"aGVsbG8=\""),
+        (&["--console", "raw"], "hellohello"),
+        (&["--only", "server", "--color", "always"], "\u{1b}["),
+        (&["--max-print", "2", "--connection", "1", "--grep", "l+"], "68 65"),
+        (&["--hide-data"], "5 bytes"),
+    ] {
+        let args = [&["--from", LOCAL, "--to", &server], more].concat();
+        let process = Process::start(&args);
+        converse(process.connect(), "hello");
+        let ended = process.stop();
+        let shown = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.code, Some(0));
+        assert!(shown.contains(words), "{more:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_quiet_console_shows_nothing() {
+    let server = echo_server().to_string();
+    for more in [&["-q"][..], &["--quiet"], &["--console", "none"]] {
+        let process = Process::start(&[&["--from", LOCAL, "--to", &server], more].concat());
+        converse(process.connect(), "hello");
+        let ended = process.stop();
+        assert_eq!((ended.code, ended.stdout), (Some(0), vec![]));
+    }
+}
+
+#[test]
+fn the_console_leaves_stdout_to_the_capture() {
+    let server = echo_server().to_string();
+    let args = ["--from", LOCAL, "--to", &server, "--pcap", "-", "--console", "hexdump"];
+    let process = Process::start(&args);
+    converse(process.connect(), "hello");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with(&SECTION_HEADER));
+    assert!(has_line(&ended, "|hello|"), "{ended:?}");
+}
+
+#[test]
 fn a_capture_goes_to_stdout_and_nothing_else_does() {
     let server = echo_server().to_string();
     let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", "-"]);
     converse(process.connect(), "hello");
     let ended = process.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.starts_with(&SECTION_HEADER), "{ended:?}");
+    assert!(ended.stdout.starts_with(&SECTION_HEADER));
+    assert!(!has_line(&ended, "hello"), "a console that nobody asked for: {ended:?}");
     // Every block tells its length at both ends.
     let mut rest = &ended.stdout[..];
     while !rest.is_empty() {
@@ -234,6 +285,15 @@ fn help_and_what_is_generated_name_all_options() {
 const OPTIONS: &[&str] = &[
     "from",
     "to",
+    "console",
+    "quiet",
+    "color",
+    "time",
+    "max-print",
+    "only",
+    "connection",
+    "grep",
+    "hide-data",
     "pcap",
     "legs",
     "segment-size",

@@ -10,6 +10,7 @@ use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
 use tcp_tunn::tunnel::{Address, Limits};
 
 use super::capture::CaptureArgs;
+use super::console::ConsoleArgs;
 use super::generate::Generate;
 use super::values::{duration, size, some_duration};
 
@@ -48,6 +49,9 @@ pub(super) struct Args {
     pub(super) generate: Option<Generate>,
 
     // What is flattened takes the headings of its own, and keeps them for all that follows.
+    #[command(flatten)]
+    pub(super) console: ConsoleArgs,
+
     #[command(flatten)]
     pub(super) capture: CaptureArgs,
 
@@ -89,15 +93,12 @@ pub(super) struct RelayArgs {
 
 impl RelayArgs {
     pub(super) fn limits(&self) -> Limits {
-        let limits = Limits::default()
+        Limits::default()
             .connect_timeout(self.connect_timeout)
+            .idle_timeout(self.idle_timeout)
             .half_close_timeout(self.half_close_timeout)
             .max_connections(self.max_connections.get())
-            .shutdown_timeout(self.shutdown_timeout);
-        match self.idle_timeout {
-            Some(idle_timeout) => limits.idle_timeout(idle_timeout),
-            None => limits,
-        }
+            .shutdown_timeout(self.shutdown_timeout)
     }
 }
 

@@ -88,7 +88,8 @@ impl CaptureArgs {
         }
     }
 
-    fn is_stdout(&self) -> bool {
+    /// Whether stdout carries the capture.
+    pub(super) fn is_stdout(&self) -> bool {
         self.pcap.as_deref() == Some(Path::new("-"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod capture;
+mod console;
 mod generate;
 mod run;
 mod signals;

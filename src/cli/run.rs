@@ -10,6 +10,7 @@ use tcp_tunn::tunnel::{Summary, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
+use super::console::no_color;
 use super::signals::stop_on_signals;
 use super::{FAILED, complain, tell};
 
@@ -46,7 +47,7 @@ fn log_to_stderr(verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let colored = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colored = io::stderr().is_terminal() && !no_color();
     let log = tracing_subscriber::fmt().with_max_level(level);
     log.with_ansi(colored).with_writer(io::stderr).init();
 }
@@ -67,6 +68,11 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
 /// Makes the sinks. Only now that the tunnel listens: a port in use leaves no empty file.
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
+    if let Some(console) = args.console.open(args.capture.is_stdout())? {
+        attached.to_stdout.push(console.is_stdout);
+        let name = format!("the console on {}", console.name);
+        tunnel.add_sink(args.sinks.options(name), console.sink);
+    }
     if let Some(capture) = args.capture.open()? {
         attached.capture = capture.sink.stats();
         attached.to_stdout.push(capture.is_stdout);
@@ -97,13 +103,18 @@ fn report_failures(sinks: &[SinkReport], to_stdout: &[bool]) -> bool {
 
 fn summary_line(summary: &Summary, capture: &CaptureStats) -> String {
     let counts = &summary.counts;
-    let dropped: u64 = summary.sinks.iter().map(|sink| sink.dropped_bytes).sum();
-    format!(
-        "{} connections, {} bytes client to server, {} bytes server to client, {} packets, \
-         {dropped} bytes dropped",
-        counts.connections,
-        counts.totals.client_to_server.received,
-        counts.totals.server_to_client.received,
-        capture.packets(),
-    )
+    let dropped = summary.sinks.iter().map(|sink| sink.dropped_bytes).sum();
+    [
+        counted(counts.connections, "connection", ""),
+        counted(counts.totals.client_to_server.received, "byte", " client to server"),
+        counted(counts.totals.server_to_client.received, "byte", " server to client"),
+        counted(capture.packets(), "packet", ""),
+        counted(dropped, "byte", " dropped"),
+    ]
+    .join(", ")
+}
+
+fn counted(count: u64, what: &str, how: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}{how}")
 }

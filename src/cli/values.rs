@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// A span of time such as `10s`, `500ms` or `1m 30s`; may be none at all.
 pub(super) fn duration(input: &str) -> Result<Duration, String> {
-    let number = !input.is_empty() && input.chars().all(|c| c.is_ascii_digit());
-    if number && input.trim_matches('0') != "" {
+    let is_bare = input.chars().all(|c| c.is_ascii_digit());
+    if is_bare && input.chars().any(|c| c != '0') {
         return Err(format!("'{input}' has no unit (try '{input}s')"));
     }
     humantime::parse_duration(input)
