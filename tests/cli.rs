@@ -168,10 +168,7 @@ fn a_failing_capture_ends_it_and_is_told() {
     let ended = process.wait();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(has_line(&ended, "the capture to /dev/full failed: No space left"), "{ended:?}");
-    assert!(
-        ended.stderr.last().unwrap().contains(" 0 bytes client to server"),
-        "{ended:?}"
-    );
+    assert!(ended.stderr.last().unwrap().contains(" 0 bytes client to server"), "{ended:?}");
 }
 
 #[test]

@@ -30,9 +30,14 @@ impl Series {
         self.number += 1;
         self.opened = now;
         let path = self.path(now);
-        let output = output::open(&path).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-        })?;
+        let output = match output::open(&path) {
+            // The first is the one that the caller named.
+            Err(error) if self.number > 1 => {
+                let what = format!("cannot write {}: {error}", path.display());
+                return Err(io::Error::new(error.kind(), what));
+            }
+            opened => opened?,
+        };
         self.kept.push_back(path);
         let too_many = self.rotation.files.is_some_and(|files| self.kept.len() > files.max(1));
         if too_many && let Some(oldest) = self.kept.pop_front() {
