@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
 #[cfg(feature = "cli")]
 mod cli;
-mod dependencies;
-mod bounds;
 mod contract;
 mod crash;
+mod dependencies;
 mod embedding;
 mod ends;
 mod examples;
