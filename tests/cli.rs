@@ -120,6 +120,17 @@ fn wrong_usage_is_told_in_one_line() {
         (&["--from", LOCAL, "--to", "h:1", "--segment-size", "9"], "9 is no segment size"),
         (&["--from", LOCAL, "--to", "h:1", "--grep", "("], "unclosed group"),
         (&["--from", LOCAL, "--to", "h:1", "-q", "--console", "raw"], "cannot be used with"),
+        (&["--from", LOCAL, "--to", "h:1", "--rotate-size", "1MB"], "--pcap <FILE|->"),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "-", "--rotate-size", "1MB"],
+            "stdout cannot rotate",
+        ),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--rotate-files", "2"],
+            "--rotate-files needs a size or an interval",
+        ),
+        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "packets:1"], "(try '--pcap FILE', or"),
+        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "files:1"], "none of duration:, size:"),
         (&["--form", LOCAL], "unexpected argument '--form' found (a similar argument exists: '--f"),
     ] {
         let ended = Process::run(args);
@@ -155,7 +166,7 @@ fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
     let ended = Process::run(&["--from", &from, "--to", "h:1", "--pcap", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(ended.stderr.len(), 1, "{ended:?}");
-    let words = format!("tcp_tunn: cannot write the capture to {path}: No such file");
+    let words = format!("tcp_tunn: cannot start the capture: cannot write {path}: No such file");
     assert!(has_line(&ended, &words) && has_line(&ended, "(create the directory"), "{ended:?}");
     assert!(!socket.exists());
 }
@@ -261,6 +272,63 @@ fn a_reader_of_stdout_who_leaves_has_seen_enough() {
 }
 
 #[test]
+fn it_ends_by_itself_where_it_is_told_to() {
+    let server = echo_server().to_string();
+    for stop in ["packets:3", "size:1000", "connections:1", "duration:10ms"] {
+        let folder = tempdir().unwrap();
+        let capture = folder.path().join("out.pcapng");
+        let path = capture.to_str().unwrap();
+        let more = ["--pcap", path, "--stop-after", "duration:1h", "--stop-after", stop];
+        let process = Process::start(&[&["--from", LOCAL, "--to", &server][..], &more].concat());
+        if stop != "duration:10ms" {
+            converse(process.connect(), "hello");
+        }
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{stop}: {ended:?}");
+        if stop == "packets:3" {
+            assert!(has_line(&ended, ", 3 packets, "), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_capture_is_served_over_ip() {
+    let server = echo_server().to_string();
+    let args = ["--from", LOCAL, "--to", &server, "--pcap-over-ip", LOCAL];
+    let mut process = Process::start(&args);
+    let line = process.wait_for_line("capture on ");
+    let address = line.split(' ').nth(2).unwrap();
+    let mut reader = TcpStream::connect(address).unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    converse(process.connect(), "hello");
+    let mut magic = [0; 4];
+    reader.read_exact(&mut magic).unwrap();
+    assert_eq!(magic, SECTION_HEADER);
+    process.signal("TERM");
+    reader.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(process.wait().code, Some(0));
+}
+
+#[test]
+fn a_capture_rotates() {
+    let server = echo_server().to_string();
+    let folder = tempdir().unwrap();
+    let capture = folder.path().join("out.pcapng");
+    let path = capture.to_str().unwrap();
+    let more = ["--pcap", path, "--rotate-size", "2KB", "--rotate-files", "2"];
+    let process = Process::start(&[&["--from", LOCAL, "--to", &server][..], &more].concat());
+    for _ in 0..10 {
+        converse(process.connect(), "hello");
+    }
+    assert_eq!(process.stop().code, Some(0));
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> =
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("out_") && name.ends_with(".pcapng")));
+}
+
+#[test]
 fn help_and_what_is_generated_name_all_options() {
     let help = Process::run(&["--help"]);
     let version = Process::run(&["--version"]);
@@ -295,6 +363,12 @@ const OPTIONS: &[&str] = &[
     "legs",
     "segment-size",
     "snaplen",
+    "pcap-over-ip",
+    "rotate-size",
+    "rotate-interval",
+    "rotate-files",
+    "stop-after",
+    "tls-keylog",
     "connect-timeout",
     "idle-timeout",
     "half-close-timeout",

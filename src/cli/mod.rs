@@ -6,6 +6,7 @@ mod console;
 mod generate;
 mod run;
 mod signals;
+mod stop;
 mod usage;
 mod values;
 
