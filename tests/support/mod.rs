@@ -4,6 +4,8 @@ pub(crate) mod bytes;
 pub(crate) mod confined;
 pub(crate) mod end;
 pub(crate) mod events;
+pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
+pub(crate) mod talk;
 pub(crate) mod tunnel;
