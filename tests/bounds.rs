@@ -94,20 +94,23 @@ fn connection(limits: Limits) -> (Running, crate::support::events::Events, TcpSt
 fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
     let limits = Limits::default().idle_timeout(SHORT * 3);
     let (tunnel, events, mut client, mut server) = connection(limits);
-    // Talks for longer than the time-out, with pauses shorter than it.
+    // Talks for longer than the time-out, with pauses shorter than it, machine willing.
     let started = Instant::now();
-    while started.elapsed() < SHORT * 5 {
-        client.write_all(b"a").unwrap();
-        server.read_exact(&mut [0; 1]).unwrap();
+    while started.elapsed() < SHORT * 5 && client.write_all(b"a").is_ok() {
+        let _ = server.read_exact(&mut [0; 1]);
         std::thread::sleep(SHORT / 10);
     }
-    let silent = Instant::now();
-    assert_eq!(read_end(&client), ErrorKind::ConnectionReset);
-    assert!(silent.elapsed() >= SHORT * 2, "{:?}", silent.elapsed());
-    assert_eq!(read_end(&server), ErrorKind::ConnectionReset);
+    wait_for_hang_up(&client);
+    wait_for_hang_up(&server);
     assert_eq!(events.wait_for_close(), CloseReason::IdleTimeout);
     tunnel.stop();
-    check_contract(&events.all());
+    let all = events.all();
+    check_contract(&all);
+    let silent = match all.as_slice() {
+        [.., last, close] => Duration::from_nanos(close.time.nanos_since(last.time)),
+        _ => unreachable!("opened and closed"),
+    };
+    assert!(silent >= SHORT * 3, "ended after a silence of {silent:?}");
 }
 
 #[test]
