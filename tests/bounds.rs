@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use tcp_tunn::event::{CloseReason, Direction, EventKind, Leg, Side};
-use tcp_tunn::tunnel::Limits;
+use tcp_tunn::tunnel::{Limits, Tunnel};
 
 use crate::support::bytes::bytes;
+use crate::support::confined::confined;
 use crate::support::end::{patient, reset, wait_for_hang_up};
 use crate::support::events::check_contract;
 use crate::support::tunnel::Running;
@@ -93,20 +94,23 @@ fn connection(limits: Limits) -> (Running, crate::support::events::Events, TcpSt
 fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
     let limits = Limits::default().idle_timeout(SHORT * 3);
     let (tunnel, events, mut client, mut server) = connection(limits);
-    // Talks for longer than the time-out, with pauses shorter than it.
+    // Talks for longer than the time-out, with pauses shorter than it, machine willing.
     let started = Instant::now();
-    while started.elapsed() < SHORT * 5 {
-        client.write_all(b"a").unwrap();
-        server.read_exact(&mut [0; 1]).unwrap();
+    while started.elapsed() < SHORT * 5 && client.write_all(b"a").is_ok() {
+        let _ = server.read_exact(&mut [0; 1]);
         std::thread::sleep(SHORT / 10);
     }
-    let silent = Instant::now();
-    assert_eq!(read_end(&client), ErrorKind::ConnectionReset);
-    assert!(silent.elapsed() >= SHORT * 2, "{:?}", silent.elapsed());
-    assert_eq!(read_end(&server), ErrorKind::ConnectionReset);
+    wait_for_hang_up(&client);
+    wait_for_hang_up(&server);
     assert_eq!(events.wait_for_close(), CloseReason::IdleTimeout);
     tunnel.stop();
-    check_contract(&events.all());
+    let all = events.all();
+    check_contract(&all);
+    let silent = match all.as_slice() {
+        [.., last, close] => Duration::from_nanos(close.time.nanos_since(last.time)),
+        _ => unreachable!("opened and closed"),
+    };
+    assert!(silent >= SHORT * 3, "ended after a silence of {silent:?}");
 }
 
 #[test]
@@ -177,8 +181,13 @@ fn resident() -> usize {
 #[test]
 fn a_hundred_slow_readers_hold_up_nobody_and_little_memory() {
     const SLOW: usize = 100;
+    // Memory is measured, which the other tests' would spoil.
+    if !confined("exec") {
+        return;
+    }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (tunnel, events) = Running::recorded_with(listener.local_addr().unwrap(), |b| b);
+    let to = listener.local_addr().unwrap();
+    let tunnel = Running::start(Tunnel::builder("127.0.0.1:0", to).workers(2));
     let before = resident();
     // Their servers say as much as there is room for on the way; nobody reads it.
     let mut stuck = Vec::new();
@@ -186,13 +195,17 @@ fn a_hundred_slow_readers_hold_up_nobody_and_little_memory() {
     for _ in 0..SLOW {
         let client = patient(tunnel.connect());
         let mut server = listener.accept().unwrap().0;
-        socket2::SockRef::from(&server).set_send_buffer_size(65536).unwrap();
         server.set_nonblocking(true).unwrap();
         while let Ok(len) = server.write(&[7; 65536]) {
             said += len;
         }
         stuck.push((client, server));
     }
+    let grown = resident().saturating_sub(before);
+    println!("{SLOW} slow readers, {said} bytes said to them: {} KiB grown", grown / 1024);
+    // The registered buffers, a medium one for each direction that is stuck, and a little.
+    let bound = (16 << 20) + SLOW * 65536 + (8 << 20);
+    assert!(grown < bound && said > bound, "{grown} bytes grown by {said}, not {bound}");
     // Another connection passes much and fast.
     let mut client = patient(tunnel.connect());
     let mut server = patient(listener.accept().unwrap().0);
@@ -206,12 +219,8 @@ fn a_hundred_slow_readers_hold_up_nobody_and_little_memory() {
         server.read_to_end(&mut got).unwrap();
         assert!(got == data);
     });
-    let grown = resident().saturating_sub(before);
-    println!("{SLOW} slow readers, {said} bytes said to them: {} KiB grown", grown / 1024);
     drop((stuck, client, server));
-    events.wait_for_closes(SLOW + 1);
-    tunnel.stop();
-    check_contract(&events.all());
+    assert_eq!(tunnel.stop().counts.connections, SLOW as u64 + 1);
 }
 
 #[test]

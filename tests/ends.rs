@@ -172,13 +172,14 @@ fn a_codec_that_panics_resets_both_peers_and_harms_no_other() {
     };
     let to = listener.local_addr().unwrap();
     let (tunnel, events) = Running::recorded_with(to, |builder| builder.codec(codec));
-    for expected in [(Vec::new(), true), (b"fine".to_vec(), false)] {
+    for (number, expected) in [(1, (Vec::new(), true)), (2, (b"fine".to_vec(), false))] {
         let mut client = patient(tunnel.connect());
         let server = patient(listener.accept().unwrap().0);
         let _ = client.write_all(b"fine").and_then(|()| client.shutdown(Shutdown::Write));
         assert_eq!(read_all(&server), expected);
         drop(server);
         assert_eq!(read_all(&client), (Vec::new(), expected.1));
+        events.wait_for_closes(number);
     }
     let closes = events.wait_for_closes(2);
     assert_eq!(
