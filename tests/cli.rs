@@ -166,7 +166,7 @@ fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
     let ended = Process::run(&["--from", &from, "--to", "h:1", "--pcap", path]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(ended.stderr.len(), 1, "{ended:?}");
-    let words = format!("tcp_tunn: cannot start the capture: cannot write {path}: No such file");
+    let words = format!("tcp_tunn: cannot write the capture to {path}: No such file");
     assert!(has_line(&ended, &words) && has_line(&ended, "(create the directory"), "{ended:?}");
     assert!(!socket.exists());
 }

@@ -122,7 +122,7 @@ impl CaptureArgs {
         };
         let sink = sink.map_err(|error| {
             let hint = hint(&error);
-            anyhow!("cannot start the capture: {error} ({hint})")
+            anyhow!("cannot write the capture to {name}: {error} ({hint})")
         })?;
         Ok(Some(Capture { name, is_stdout, sink: sink.stop_after(self.limit(), stop) }))
     }
