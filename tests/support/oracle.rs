@@ -36,8 +36,9 @@ const PREFERENCES: [&str; 11] = [
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) packets: usize,
-    /// How many of them are ICMP.
-    icmp: usize,
+    /// How many of them are ICMPv6; tcpdump shows the checksum of what ICMP quotes, but not of
+    /// what that does.
+    icmpv6: usize,
     /// Wireshark's measure of how much of a connection is there, by stream; see
     /// `tcp.completeness`.
     pub(crate) completeness: BTreeMap<u32, u32>,
@@ -126,7 +127,7 @@ fn dissect(path: &Path, allowed: &[&str], bad: &mut Vec<String>) -> Judged {
         judged.packets += 1;
         let mut complain = |what: &str| bad.push(format!("frame {number}: {what}"));
         let is_icmp = protocols.contains(":icmp");
-        judged.icmp += usize::from(is_icmp);
+        judged.icmpv6 += usize::from(protocols.contains(":icmpv6"));
         if !ip.split('\x1f').all(|status| matches!(status, "1" | "")) {
             complain("IP checksum");
         }
