@@ -1,6 +1,85 @@
 //! See any TCP conversation in Wireshark without root, without changing it, without losing a
 //! byte of it.
 //!
+//! A tunnel accepts clients, connects each to a server, and relays what they say. On the way it
+//! can show the bytes to *sinks*: a console, a capture file, a format of your own; and lets
+//! *transforms* change them: an encoder, a decoder, a fault injector.
+//!
+//! # The layers
+//!
+//! ```text
+//!  client ──read──> [encoder] ──write──> server      tunnel     accepts, connects, relays, ends
+//!  client <──write── [decoder] <──read── server      transform  may change the bytes
+//!              │                                     ring       io_uring, and nothing else
+//!              │ Event
+//!              ▼                                     event      plain data, known to all
+//!    one bounded queue a sink                        sink       the trait, queues, threads
+//!     │          │           │
+//!  console    capture    your sink                   sink::*    what comes with the crate
+//!  hexdump    packets                                packet     events to packets, no I/O
+//! ```
+//!
+//! Each layer knows those below it alone. A sink never learns that there is a tunnel: it takes
+//! [`Event`](event::Event)s, and a test may feed it some that were never on a wire. A transform
+//! knows no sockets. The tunnel knows no sink by name. Data flows one way; nothing comes back
+//! from a sink but its error and, where it is slow, the want of room.
+//!
+//! The [`guide`] tells how bytes travel, who waits for whom, what may block where, and how to
+//! write a sink or a transform.
+//!
+//! # An example
+//!
+//! ```
+//! use std::io::{self, Read, Write};
+//! use std::net::{Shutdown, TcpListener, TcpStream};
+//! use std::thread;
+//!
+//! use tcp_tunn::event::{Event, EventKind};
+//! use tcp_tunn::tunnel::Tunnel;
+//!
+//! // A server, so that there is something to connect to: it echoes.
+//! let server = TcpListener::bind("127.0.0.1:0")?;
+//! let to = server.local_addr()?;
+//! thread::spawn(move || {
+//!     let stream = server.accept()?.0;
+//!     io::copy(&mut &stream, &mut &stream)
+//! });
+//!
+//! // A tunnel to it, from a port that is free, and a sink that shows what is said.
+//! let tunnel = Tunnel::builder("127.0.0.1:0", to)
+//!     .sink(|event: &Event| {
+//!         if let EventKind::Data { direction, bytes, .. } = &event.kind {
+//!             println!("{}: {}", direction.sender(), bytes.escape_ascii());
+//!         }
+//!         Ok(())
+//!     })
+//!     .bind()?;
+//! let from = tunnel.routes()[0].listening().to_string();
+//! let handle = tunnel.handle();
+//!
+//! // A client that talks through it, and then stops it.
+//! let client = thread::spawn(move || {
+//!     let mut stream = TcpStream::connect(from)?;
+//!     stream.write_all(b"hello")?;
+//!     stream.shutdown(Shutdown::Write)?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer)?;
+//!     handle.stop();
+//!     io::Result::Ok(answer)
+//! });
+//!
+//! let summary = tunnel.run()?;
+//! assert_eq!(summary.counts.connections, 1);
+//! assert_eq!(client.join().unwrap()?, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! `cli`, on by default, is the command line and what it depends on. A library user switches it
+//! off: `default-features = false`. What it needs to run is Linux with io_uring; where that is
+//! forbidden, [`Builder::bind`](tunnel::Builder::bind) says so.
+//!
 //! # The event contract
 //!
 //! For each connection there is exactly one `Open` first, then `Connected` or not, and exactly
@@ -12,6 +91,7 @@
 //! completed, not when a sink got to it.
 
 pub mod event;
+pub mod guide;
 pub mod hexdump;
 pub mod packet;
 mod ring;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tcp_tunn::event::{CloseReason, ConnectionId, Direction, EventKind, Leg, Open, Side};
-use tcp_tunn::transform::{End as Ending, Output, Pair, Transform, TransformError};
+use tcp_tunn::transform::{Output, Pair, Transform, TransformError};
 use tcp_tunn::tunnel::Limits;
 
 use crate::support::bytes::bytes;
@@ -89,8 +89,8 @@ impl<F: FnMut(&[u8], &mut Output)> Transform for Does<F> {
     }
 }
 
-fn transform(does: impl FnMut(&[u8], &mut Output) + 'static) -> Option<Box<dyn Transform>> {
-    Some(Box::new(Does(does)))
+fn transform(does: impl FnMut(&[u8], &mut Output) + 'static) -> impl Transform + 'static {
+    Does(does)
 }
 
 /// A tunnel with a codec, and the two ends of its first connection.
@@ -98,7 +98,7 @@ fn transformed(
     codec: impl Fn(ConnectionId, &Open) -> Pair + Send + Sync + 'static,
 ) -> (Running, Events, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let limits = Limits { shutdown_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits::default().shutdown_timeout(Duration::from_millis(50));
     let to = listener.local_addr().unwrap();
     let (tunnel, events) = Running::recorded_with(to, |b| b.codec(codec).limits(limits));
     let client = patient(tunnel.connect());
@@ -109,9 +109,8 @@ fn transformed(
 #[test]
 fn a_reply_is_not_cut_by_the_fin_of_whom_it_speaks_for() {
     const LEN: usize = 16 << 20;
-    let (tunnel, events, mut client, server) = transformed(|_, _| Pair {
-        encoder: transform(|_, output| output.reply.extend_from_slice(&bytes(2, LEN))),
-        decoder: None,
+    let (tunnel, events, mut client, server) = transformed(|_, _| {
+        Pair::default().encoder(transform(|_, output| output.reply(bytes(2, LEN))))
     });
     client.write_all(b"go").unwrap();
     let mut first = [0; 1];
@@ -129,15 +128,16 @@ fn a_reply_is_not_cut_by_the_fin_of_whom_it_speaks_for() {
 
 #[test]
 fn who_was_told_that_nothing_more_comes_is_told_nothing_more() {
-    let (tunnel, events, mut client, mut server) = transformed(|_, _| Pair {
-        encoder: transform(|input, output| {
-            output.forward.extend_from_slice(input);
-            output.reply.extend_from_slice(b"too late");
-        }),
-        decoder: transform(|input, output| {
-            output.forward.extend_from_slice(input);
-            output.end = Some(Ending::Finish);
-        }),
+    let (tunnel, events, mut client, mut server) = transformed(|_, _| {
+        let encoder = transform(|input, output| {
+            output.forward(input);
+            output.reply(b"too late");
+        });
+        let decoder = transform(|input, output| {
+            output.forward(input);
+            output.finish();
+        });
+        Pair::default().encoder(encoder).decoder(decoder)
     });
     server.write_all(b"bye").unwrap();
     assert_eq!(read_all(&client), (b"bye".to_vec(), false));
@@ -152,9 +152,8 @@ fn who_was_told_that_nothing_more_comes_is_told_nothing_more() {
 
 #[test]
 fn a_delay_does_not_keep_the_tunnel_from_ending() {
-    let (tunnel, events, mut client, _server) = transformed(|_, _| Pair {
-        encoder: transform(|_, output| output.delay = Duration::from_secs(24 * 3600)),
-        decoder: None,
+    let (tunnel, events, mut client, _server) = transformed(|_, _| {
+        Pair::default().encoder(transform(|_, output| output.delay(Duration::from_secs(24 * 3600))))
     });
     client.write_all(b"go").unwrap();
     wait_until_received(&events, Direction::ClientToServer, 2);
@@ -204,7 +203,7 @@ fn a_transform_that_panics_as_it_goes_resets_both_peers() {
             panic!("broken");
         }
     }
-    let pair = |_: ConnectionId, _: &Open| Pair { encoder: Some(Box::new(Vase)), decoder: None };
+    let pair = |_: ConnectionId, _: &Open| Pair::default().encoder(Vase);
     let (tunnel, events, client, server) = transformed(pair);
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_all(&server).1);

@@ -2,7 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bounds;
+#[cfg(feature = "cli")]
+mod cli;
+mod contract;
+mod crash;
+mod dependencies;
+mod embedding;
 mod ends;
+mod examples;
 mod fidelity;
+mod public_api;
 mod relay;
+mod scarce;
+mod sinks;
 mod support;
+mod tidy;
+mod transform;

@@ -184,10 +184,8 @@ fn two_hundred_connections_at_once() {
 
 #[test]
 fn stopping_resets_idle_connections_after_the_time_out() {
-    let limits = tcp_tunn::tunnel::Limits {
-        shutdown_timeout: std::time::Duration::from_millis(100),
-        ..Default::default()
-    };
+    let limits =
+        tcp_tunn::tunnel::Limits::default().shutdown_timeout(std::time::Duration::from_millis(100));
     let (tunnel, events) = Running::recorded_with(server(echo), |b| b.limits(limits));
     let mut client = patient(tunnel.connect());
     events.wait_for(|event| matches!(event.kind, EventKind::Connected(_)));

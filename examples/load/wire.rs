@@ -22,7 +22,7 @@ pub(crate) enum Task {
     Reset,
 }
 
-/// The first bytes of every connection. It makes a capture verify itself: seed and length are in it.
+/// The first bytes of every connection: seed and length, so that a capture verifies itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) task: Task,

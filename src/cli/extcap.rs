@@ -116,7 +116,8 @@ pub(super) fn config() -> String {
         );
         if *option == "--legs" {
             answer += &format!(
-                "value {{arg={number}}}{{value=direct}}{{display=client to server}}{{default=true}}\n\
+                "value {{arg={number}}}{{value=direct}}{{display=client to server}}\
+                 {{default=true}}\n\
                  value {{arg={number}}}{{value=both}}{{display=both sockets of the tunnel}}\n"
             );
         }
@@ -147,8 +148,9 @@ fn link(program: &Path, folder: &Path) -> io::Result<PathBuf> {
     if link.is_symlink() {
         std::fs::remove_file(&link)?;
     }
-    let what = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", link.display()));
-    symlink(program, &link).map_err(what)?;
+    symlink(program, &link).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", link.display()))
+    })?;
     Ok(link)
 }
 

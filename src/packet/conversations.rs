@@ -20,7 +20,11 @@ pub struct SegmentSize(u16);
 
 /// A segment size that no TCP could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{given} is no segment size (it goes from {min} to {max}; the default is 32768)", min = SegmentSize::MIN, max = SegmentSize::MAX)]
+#[error(
+    "{given} is no segment size (it goes from {min} to {max}; the default is 32768)",
+    min = SegmentSize::MIN,
+    max = SegmentSize::MAX
+)]
 pub struct SegmentSizeError {
     /// What was given.
     pub given: u32,

@@ -28,8 +28,8 @@ pub enum RingError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The kernel has no memory for it (`ENOMEM`), before Linux 5.12 counted against
-    /// `RLIMIT_MEMLOCK`.
+    /// The kernel has no memory for it (`ENOMEM`); some versions count it against
+    /// `RLIMIT_MEMLOCK`, as before Linux 5.12 and since about 6.14.
     #[error(
         "no memory for an io_uring: {source}; raise RLIMIT_MEMLOCK ('ulimit -l') or use fewer \
          workers"
@@ -59,16 +59,29 @@ impl From<io::Error> for RingError {
 
 /// Submissions that fit before the queue is handed to the kernel early.
 const SUBMISSIONS: u32 = 1024;
-/// Completions that may wait; more are kept by the kernel, at a cost.
-const COMPLETIONS: u32 = 4096;
+/// Where little memory may be locked a ring makes do with as few: two pages.
+const SUBMISSIONS_MIN: u32 = 8;
+/// Completions that may wait for each submission; more are kept by the kernel, at a cost.
+const COMPLETIONS: u32 = 4;
 
-/// Sets up a ring on this thread with the flags that spare interrupts; a kernel that does not
-/// know one of them (before 6.0) gets fewer.
+/// Sets up a ring on this thread, as large as the kernel allows.
 fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
+    let mut submissions = SUBMISSIONS;
+    loop {
+        match runtime_of(submissions) {
+            Err(RingError::NoMemory { .. }) if submissions > SUBMISSIONS_MIN => submissions /= 2,
+            result => return result,
+        }
+    }
+}
+
+/// Sets up a ring with the flags that spare interrupts; a kernel that does not know one of them
+/// (before 6.0) gets fewer.
+fn runtime_of(submissions: u32) -> Result<tokio_uring::Runtime, RingError> {
     let mut last = None;
     for (coop, single) in [(true, true), (true, false), (false, false)] {
         let mut flags = tokio_uring::uring_builder();
-        flags.setup_cqsize(COMPLETIONS);
+        flags.setup_cqsize(submissions * COMPLETIONS);
         if coop {
             flags.setup_coop_taskrun();
         }
@@ -76,7 +89,7 @@ fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
             flags.setup_single_issuer();
         }
         let mut builder = tokio_uring::builder();
-        builder.entries(SUBMISSIONS).uring_builder(&flags);
+        builder.entries(submissions).uring_builder(&flags);
         match tokio_uring::Runtime::new(&builder) {
             Ok(runtime) => return Ok(runtime),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = Some(error),

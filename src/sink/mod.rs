@@ -1,5 +1,6 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
+mod adapters;
 mod chunks;
 pub mod console;
 mod feeder;
@@ -12,13 +13,14 @@ mod tests;
 
 use std::io;
 
+pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use chunks::ChunkPool;
 pub(crate) use feeder::words_of;
 pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
-use crate::event::{Event, Leg, Timestamp};
+use crate::event::{ConnectionId, Event, Leg, Open, Timestamp};
 
 /// Which events a sink wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ impl Interest {
     pub const ALL: Self = Self { received: true, sent: true };
     /// What each peer said; enough for most sinks.
     pub const RECEIVED: Self = Self { received: true, sent: false };
+    /// What each peer was told, and when it took it.
+    pub const SENT: Self = Self { received: false, sent: true };
     /// Opens, half-closes and closes alone.
     pub const LIFECYCLE: Self = Self { received: false, sent: false };
 
@@ -72,6 +76,18 @@ impl Interest {
 ///     }
 /// }
 /// ```
+///
+/// A closure is a sink, too; where its argument is given a type, as here, it needs no other:
+///
+/// ```
+/// use tcp_tunn::event::Event;
+/// use tcp_tunn::tunnel::Tunnel;
+///
+/// let builder = Tunnel::builder("127.0.0.1:0", "example.com:80").sink(|event: &Event| {
+///     println!("{} {:?}", event.connection, event.kind);
+///     Ok(())
+/// });
+/// ```
 pub trait Sink: Send {
     /// Takes one event.
     ///
@@ -87,8 +103,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called about every 100 ms, with or without events, on a sink that [`wants_ticks`]
-    /// (Self::wants_ticks). By default this does nothing.
+    /// Called about every 100 ms, with or without events, on a sink whose
+    /// [`wants_ticks`](Self::wants_ticks) says so. By default this does nothing.
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         let _ = now;
         Ok(())
@@ -109,5 +125,41 @@ pub trait Sink: Send {
     /// Whether [`tick`](Self::tick) is to be called, asked once. By default it is not.
     fn wants_ticks(&self) -> bool {
         false
+    }
+    /// This sink, seeing only the events for which `predicate` says so. It keeps the
+    /// [event contract](crate#the-event-contract) only where the predicate does.
+    fn only<P>(self, predicate: P) -> Only<Self, P>
+    where
+        Self: Sized,
+        P: FnMut(&Event) -> bool + Send,
+    {
+        Only::new(self, predicate)
+    }
+
+    /// This sink, seeing only the connections for which `predicate` says so when they open, and
+    /// all events of them.
+    ///
+    /// ```
+    /// use tcp_tunn::event::{ConnectionId, Event};
+    /// use tcp_tunn::sink::Sink;
+    ///
+    /// let sink = |event: &Event| Ok(println!("{event:?}"));
+    /// let sink: Box<dyn Sink> = Box::new(sink);
+    /// let first = sink.only_connections(|id, _| id == ConnectionId(1));
+    /// ```
+    fn only_connections<P>(self, predicate: P) -> OnlyConnections<Self, P>
+    where
+        Self: Sized,
+        P: FnMut(ConnectionId, &Open) -> bool + Send,
+    {
+        OnlyConnections::new(self, predicate)
+    }
+
+    /// This sink, with another [`interest`](Self::interest).
+    fn interested_in(self, interest: Interest) -> InterestedIn<Self>
+    where
+        Self: Sized,
+    {
+        InterestedIn::new(self, interest)
     }
 }

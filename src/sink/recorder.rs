@@ -36,7 +36,15 @@ pub enum OnError {
 }
 
 /// How a sink is fed.
+///
+/// ```
+/// use tcp_tunn::sink::{OnError, SinkOptions};
+///
+/// let options = SinkOptions::named("audit").buffer_bytes(1 << 20).on_error(OnError::Detach);
+/// assert_eq!(options.name, "audit");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SinkOptions {
     /// What the sink is called in messages, `sink` by default.
     pub name: String,
@@ -57,6 +65,34 @@ impl Default for SinkOptions {
             on_slow: OnSlow::default(),
             on_error: OnError::default(),
         }
+    }
+}
+
+impl SinkOptions {
+    /// The default options under another name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The same with another [`buffer_bytes`](field@Self::buffer_bytes).
+    #[must_use]
+    pub const fn buffer_bytes(mut self, buffer_bytes: usize) -> Self {
+        self.buffer_bytes = buffer_bytes;
+        self
+    }
+
+    /// The same with another [`on_slow`](field@Self::on_slow).
+    #[must_use]
+    pub const fn on_slow(mut self, on_slow: OnSlow) -> Self {
+        self.on_slow = on_slow;
+        self
+    }
+
+    /// The same with another [`on_error`](field@Self::on_error).
+    #[must_use]
+    pub const fn on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
+        self
     }
 }
 

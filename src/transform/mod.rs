@@ -1,63 +1,64 @@
 //! Encoders and decoders: what may change the bytes on their way.
 //!
 //! An *encoder* sees what the client says, a *decoder* what the server says. A closure from bytes
-//! to bytes is enough where no state is needed:
+//! to bytes is enough where what arrives together does not matter:
 //!
 //! ```
-//! use tcp_tunn::transform::{Output, Transform};
+//! use tcp_tunn::transform::{Output, Step, Transform};
 //!
 //! let mut encoder = |bytes: &[u8]| bytes.to_ascii_uppercase();
 //! let mut output = Output::default();
 //! encoder.transform(b"hello", &mut output).unwrap();
-//! assert_eq!(&output.forward[..], b"HELLO");
+//! assert_eq!(output.into_steps().next(), Some(Step::Forward("HELLO".into())));
 //! ```
+//!
+//! [`from_fn`] makes a transform of a closure that may do more than that: drop, insert, answer to
+//! the sender, wait, end the connection. [`Messages`] turns what works on messages into what
+//! works on a stream, whose reads begin and end anywhere. A [`Codec`] makes the transforms of
+//! each connection, so that they can have state of their own.
+
+mod delimiter;
+mod fixed;
+mod framer;
+mod length;
+mod messages;
+mod output;
+mod plain;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
-use std::time::Duration;
 
-use bytes::BytesMut;
+pub use delimiter::{Delimiter, Lines};
+pub use fixed::FixedSize;
+pub use framer::{Found, Framer, FramingError, Rest, Whole};
+pub use length::LengthPrefix;
+pub use messages::Messages;
+pub use output::{Output, Step};
+pub(crate) use plain::{Function, Plain};
 
 use crate::event::{ConnectionId, Open};
 
 /// Why a transform gave up; its words end up as the reason of the connection's close.
 pub type TransformError = Box<dyn Error + Send + Sync>;
 
-/// How a transform ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum End {
-    /// The receiver is told, after what was forwarded, that nothing more comes in this direction
-    /// (FIN). What the sender still says is read and thrown away; the other direction goes on.
-    Finish,
-    /// Both peers are sent RST at once.
-    Reset,
-}
-
-/// What a transform made of its input. Empty by default: the input is swallowed.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Output {
-    /// Bytes for the receiver.
-    pub forward: BytesMut,
-    /// Bytes for the sender itself, as if the receiver had said them.
-    pub reply: BytesMut,
-    /// How long to wait before any of it goes out. The direction stands still meanwhile.
-    pub delay: Duration,
-    /// Whether this is the end, after `forward` and `reply` have gone out.
-    pub end: Option<End>,
-}
-
 /// Changes the bytes of one direction of one connection.
 ///
 /// A transform lives on the thread of its connection, so it must not block; it may hold state,
-/// which ends with the connection. An `Err` or a panic closes the connection with the reason and
-/// leaves the tunnel and every other connection alone.
+/// which ends with the connection. An `Err` or a panic resets the connection, with the reason in
+/// its [`Close`](crate::event::CloseReason::Transform), and leaves the tunnel and every other
+/// connection alone.
 pub trait Transform {
     /// Takes the bytes of one read, never none, and puts what is to become of them into
     /// `output`, which comes empty. Where reads begin and end means nothing.
+    ///
+    /// Inside [`Messages`] the input is one message, which may be empty.
     fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<(), TransformError>;
 
     /// The sender is done; what is still held back may go out now. By default nothing is.
+    ///
+    /// Called at most once, as the last, and not after an error or an end by the transform
+    /// itself.
     fn finish(&mut self, output: &mut Output) -> Result<(), TransformError> {
         let _ = output;
         Ok(())
@@ -71,13 +72,60 @@ where
     B: AsRef<[u8]>,
 {
     fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<(), TransformError> {
-        output.forward.extend_from_slice(self(input).as_ref());
+        output.forward(self(input));
         Ok(())
     }
 }
 
-/// The transforms of one connection; `None` leaves a direction as it is.
+impl Transform for Box<dyn Transform> {
+    fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<(), TransformError> {
+        (**self).transform(input, output)
+    }
+
+    fn finish(&mut self, output: &mut Output) -> Result<(), TransformError> {
+        (**self).finish(output)
+    }
+}
+
+/// A transform from a closure that is given the whole [`Output`].
+///
+/// ```
+/// use tcp_tunn::transform::{Pair, from_fn};
+///
+/// let guard = from_fn(|input, output| {
+///     if input.starts_with(b"DROP TABLE") {
+///         output.reply(b"no\r\n");
+///         output.finish();
+///     } else {
+///         output.forward(input);
+///     }
+///     Ok(())
+/// });
+/// let pair = Pair::default().encoder(guard);
+/// # assert!(pair.decoder.is_none());
+/// ```
+pub fn from_fn<F>(closure: F) -> FromFn<F>
+where
+    F: FnMut(&[u8], &mut Output) -> Result<(), TransformError>,
+{
+    FromFn(closure)
+}
+
+/// A closure as a [`Transform`]; made by [`from_fn`].
+pub struct FromFn<F>(F);
+
+impl<F> Transform for FromFn<F>
+where
+    F: FnMut(&[u8], &mut Output) -> Result<(), TransformError>,
+{
+    fn transform(&mut self, input: &[u8], output: &mut Output) -> Result<(), TransformError> {
+        (self.0)(input, output)
+    }
+}
+
+/// The transforms of one connection; `None`, as by default, leaves a direction as it is.
 #[derive(Default)]
+#[non_exhaustive]
 pub struct Pair {
     /// From the client to the server.
     pub encoder: Option<Box<dyn Transform>>,
@@ -85,10 +133,52 @@ pub struct Pair {
     pub decoder: Option<Box<dyn Transform>>,
 }
 
-/// Makes the transforms of each connection.
+impl Pair {
+    /// The same pair with another encoder, for what the client says.
+    #[must_use]
+    pub fn encoder(mut self, encoder: impl Transform + 'static) -> Self {
+        self.encoder = Some(Box::new(encoder));
+        self
+    }
+
+    /// The same pair with another decoder, for what the server says.
+    #[must_use]
+    pub fn decoder(mut self, decoder: impl Transform + 'static) -> Self {
+        self.decoder = Some(Box::new(decoder));
+        self
+    }
+}
+
+/// Makes the transforms of each connection. A closure will do:
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use tcp_tunn::event::{ConnectionId, Open};
+/// use tcp_tunn::transform::{Codec, Pair, from_fn};
+///
+/// // Both directions share a count; each connection has its own.
+/// fn numbered(_: ConnectionId, _: &Open) -> Pair {
+///     let requests = Rc::new(Cell::new(0));
+///     let answered = Rc::clone(&requests);
+///     Pair::default()
+///         .encoder(move |bytes: &[u8]| {
+///             requests.set(requests.get() + 1);
+///             bytes.to_vec()
+///         })
+///         .decoder(from_fn(move |bytes, output| {
+///             output.forward(format!("{}: ", answered.get()));
+///             output.forward(bytes);
+///             Ok(())
+///         }))
+/// }
+/// # fn is_codec(_: impl Codec) {}
+/// # is_codec(numbered);
+/// ```
 pub trait Codec: Send + Sync {
-    /// The transforms of a connection that has just been accepted. Both may share state, by `Rc`:
-    /// they run on one thread.
+    /// The transforms of a connection whose upstream has just answered. Both may share state, by
+    /// `Rc`: they run on one thread. A panic ends the connection as
+    /// [`Internal`](crate::event::CloseReason::Internal).
     fn pair(&self, connection: ConnectionId, open: &Open) -> Pair;
 }
 

@@ -11,7 +11,7 @@ use super::run::Handle;
 use crate::event::Endpoint;
 use crate::ring::{self, Socket};
 use crate::sink::{Sink, SinkOptions};
-use crate::transform::Codec;
+use crate::transform::{Codec, Function, Plain};
 
 /// Describes a tunnel; made by [`Tunnel::builder`], ended by [`bind`](Self::bind).
 #[must_use]
@@ -19,7 +19,7 @@ pub struct Builder {
     routes: Vec<(String, String)>,
     limits: Limits,
     workers: usize,
-    codec: Option<Arc<dyn Codec>>,
+    codec: Plain,
     sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
 }
 
@@ -42,9 +42,41 @@ impl Builder {
         self
     }
 
-    /// Lets `codec` change the bytes of every connection. By default they pass as they are.
+    /// Lets `codec` make transforms for every connection, which may change its bytes. By default
+    /// they pass as they are.
     pub fn codec(mut self, codec: impl Codec + 'static) -> Self {
-        self.codec = Some(Arc::new(codec));
+        self.codec.codec = Some(Box::new(codec));
+        self
+    }
+
+    /// Lets `encoder` change what clients say: it is given the bytes of each read, and what it
+    /// returns goes to the server. Where reads begin and end means nothing; what needs messages,
+    /// state, or more than to forward is a [`codec`](Self::codec)'s, whose encoder this replaces.
+    ///
+    /// ```
+    /// use tcp_tunn::tunnel::Tunnel;
+    ///
+    /// let builder = Tunnel::builder("127.0.0.1:0", "example.com:80")
+    ///     .encoder(|bytes| bytes.to_ascii_uppercase())
+    ///     .decoder(|bytes| bytes.to_ascii_lowercase());
+    /// ```
+    pub fn encoder<F, B>(mut self, encoder: F) -> Self
+    where
+        F: Fn(&[u8]) -> B + Send + Sync + 'static,
+        B: AsRef<[u8]>,
+    {
+        self.codec.encoder = Some(Function::new(encoder));
+        self
+    }
+
+    /// Lets `decoder` change what servers say, as [`encoder`](Self::encoder) does what clients
+    /// say.
+    pub fn decoder<F, B>(mut self, decoder: F) -> Self
+    where
+        F: Fn(&[u8]) -> B + Send + Sync + 'static,
+        B: AsRef<[u8]>,
+    {
+        self.codec.decoder = Some(Function::new(decoder));
         self
     }
 
@@ -81,7 +113,7 @@ impl Builder {
             routes,
             limits: self.limits,
             workers: self.workers,
-            codec: self.codec,
+            codec: self.codec.into_codec(),
             sinks: self.sinks,
             handle: Handle::new(self.workers),
         })
@@ -145,7 +177,7 @@ impl Tunnel {
             routes: vec![(from.to_string(), to.to_string())],
             limits: Limits::default(),
             workers: cores.min(4),
-            codec: None,
+            codec: Plain::default(),
             sinks: Vec::new(),
         }
     }

@@ -3,7 +3,16 @@
 use std::time::Duration;
 
 /// What a tunnel allows. Each has a default that fits interactive use.
+///
+/// ```
+/// use std::time::Duration;
+/// use tcp_tunn::tunnel::Limits;
+///
+/// let limits = Limits::default().max_connections(100).idle_timeout(Duration::from_secs(60));
+/// assert_eq!(limits.max_connections, 100);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// How long one address of the target may take to answer, 10 s by default.
     pub connect_timeout: Duration,
@@ -30,5 +39,42 @@ impl Default for Limits {
             max_connections: 10_000,
             shutdown_timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl Limits {
+    /// The same with another [`connect_timeout`](field@Self::connect_timeout).
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The same with an [`idle_timeout`](field@Self::idle_timeout), or `None` for none.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// The same with another [`half_close_timeout`](field@Self::half_close_timeout).
+    #[must_use]
+    pub const fn half_close_timeout(mut self, timeout: Duration) -> Self {
+        self.half_close_timeout = timeout;
+        self
+    }
+
+    /// The same with another [`max_connections`](field@Self::max_connections).
+    #[must_use]
+    pub const fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = max;
+        self
+    }
+
+    /// The same with another [`shutdown_timeout`](field@Self::shutdown_timeout).
+    #[must_use]
+    pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -10,7 +11,7 @@ use super::relay::Relay;
 use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
 use crate::ring::{Buffer, Reader};
 use crate::sink::{Chunk, Missing, words_of};
-use crate::transform::{End, Output, Transform, TransformError};
+use crate::transform::{Output, Step, Transform, TransformError};
 
 /// Moves the bytes of one direction until it ends.
 pub(super) struct Pump<'a> {
@@ -107,18 +108,24 @@ impl<'a> Pump<'a> {
 
     /// Does what a transform wants done; true when it ended the direction.
     async fn deliver(&self, output: Output) -> Result<bool, Failed> {
-        if !output.delay.is_zero() {
-            tokio::select! {
-                () = sleep(output.delay) => {}
-                () = self.relay.failed() => return Err(Failed),
+        let ended = output.is_ended();
+        for step in output.into_steps() {
+            match step {
+                Step::Forward(bytes) => self.send(self.direction, bytes).await?,
+                Step::Reply(bytes) => self.send(!self.direction, bytes).await?,
+                Step::Delay(delay) => self.pause(delay).await?,
+                Step::Finish => self.end().await?,
+                Step::Reset => return self.broken("it reset the connection"),
             }
         }
-        self.send(self.direction, output.forward.freeze()).await?;
-        self.send(!self.direction, output.reply.freeze()).await?;
-        match output.end {
-            None => Ok(false),
-            Some(End::Finish) => self.end().await.map(|()| true),
-            Some(End::Reset) => self.broken("it reset the connection"),
+        Ok(ended)
+    }
+
+    /// Waits, unless the connection fails meanwhile.
+    async fn pause(&self, delay: Duration) -> Result<(), Failed> {
+        tokio::select! {
+            () = sleep(delay) => Ok(()),
+            () = self.relay.failed() => Err(Failed),
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 
 use super::{ConsoleOptions, Format, Known, arrow, text};
-use crate::event::{BothTotals, Direction, Event, EventKind, Side};
+use crate::event::{Direction, Event, EventKind, Side};
 use crate::hexdump::{Hexdump, Palette};
 
 /// Lays events out in lines.
@@ -79,15 +79,13 @@ impl Lines {
                 line(style, format_args!("{who} is done, {}", Bytes(totals.received)), out);
             }
             EventKind::Close { reason, totals } => {
+                let reason = text::escape(reason.to_string().as_bytes());
+                let said = |direction| Bytes(totals.get(direction).received);
+                let client = said(Direction::ClientToServer);
+                let server = said(Direction::ServerToClient);
                 let duration = seconds(event.time.nanos_since(known.opened));
-                let BothTotals { client_to_server, server_to_client } = totals;
-                let (client, server) =
-                    (Bytes(client_to_server.received), Bytes(server_to_client.received));
-                let what = format!(
-                    "Close: {reason}; {client} from the client, {server} from the server, {duration}"
-                );
-                let what = text::escape(what.as_bytes());
-                line(other, format_args!("{what}"), out);
+                let who = format_args!("{client} from the client, {server} from the server");
+                line(other, format_args!("Close: {reason}; {who}, {duration}"), out);
             }
         }
     }

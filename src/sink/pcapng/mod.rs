@@ -1,70 +1,39 @@
 //! The capture: a pcapng file that Wireshark opens as clean TCP conversations.
+//!
+//! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
+//! written to; [`PcapOverIpSink`] to whoever connects.
 
+mod compress;
 mod file;
+mod keylog;
+mod options;
+mod output;
+mod over_ip;
+mod secrets;
 mod section;
+mod series;
+mod tls;
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub use self::options::{CaptureStats, PcapngOptions, RotateHandle, Rotation, StopAfter};
+pub use self::over_ip::PcapOverIpSink;
+
+use self::output::{Output, Stream};
+use self::secrets::Secrets;
 use self::section::{Preamble, Section};
+use self::series::Series;
 use super::{Interest, Sink};
-use crate::event::Event;
-use crate::packet::{ConversationConfig, Conversations, SegmentSize, View};
+use crate::event::{Event, Timestamp};
+use crate::packet::{ConversationConfig, Conversations};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
 
-/// How a capture is made.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct PcapngOptions {
-    /// One stream a connection, or one for each of the tunnel's sockets.
-    pub view: View,
-    /// The MSS that is announced, and the most that a segment carries.
-    pub segment_size: SegmentSize,
-    /// How many bytes of each packet, headers included, are kept; all by default.
-    pub snaplen: Option<u32>,
-    /// A comment on the whole capture, such as the command line.
-    pub comment: Option<String>,
-}
-
-/// What a capture holds so far. Clones count the same.
-#[derive(Clone, Default)]
-pub struct CaptureStats(Arc<Counted>);
-
-#[derive(Default)]
-struct Counted {
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    dropped_bytes: AtomicU64,
-}
-
-impl CaptureStats {
-    /// Packets written.
-    pub fn packets(&self) -> u64 {
-        self.0.packets.load(Relaxed)
-    }
-
-    /// Bytes written, before compression.
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes.load(Relaxed)
-    }
-
-    /// Bytes of the conversations that were dropped, and stand in the capture as gaps.
-    pub fn dropped_bytes(&self) -> u64 {
-        self.0.dropped_bytes.load(Relaxed)
-    }
-}
-
-impl fmt::Debug for CaptureStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CaptureStats").field("packets", &self.packets()).finish_non_exhaustive()
-    }
-}
+/// Called once when a capture has come to its end by itself.
+type OnStop = Box<dyn FnOnce() + Send>;
 
 /// A sink that writes a pcapng capture.
 ///
@@ -72,19 +41,51 @@ impl fmt::Debug for CaptureStats {
 /// the growing file, or of what a killed process left, sees complete packets.
 pub struct PcapngSink {
     conversations: Conversations,
+    preamble: Preamble,
     section: Section,
-    output: Box<dyn Write + Send>,
+    output: Box<dyn Output>,
+    /// Where the files come from, if it is files.
+    series: Option<Series>,
+    /// Bytes of the current file.
+    file_bytes: u64,
+    secrets: Option<Secrets>,
+    stop_after: StopAfter,
+    on_stop: Option<OnStop>,
+    stopped: bool,
+    rotate: RotateHandle,
     stats: CaptureStats,
+    last: Timestamp,
 }
 
 impl PcapngSink {
-    /// A capture into a new file, which only its owner may read. An existing one is overwritten.
+    /// A capture into a new file, which only its owner may read. An existing one is overwritten,
+    /// an existing FIFO is written to as soon as it has a reader. A name that ends in `.gz` or
+    /// `.zst` makes a compressed file.
     ///
     /// # Errors
     ///
     /// The file cannot be created, or is one that somebody else may have put there.
     pub fn create(path: impl AsRef<Path>, options: PcapngOptions) -> io::Result<Self> {
-        Self::new(file::create(path.as_ref())?, options)
+        Self::create_series(path, options, Rotation::default())
+    }
+
+    /// A capture into a series of files, named as dumpcap names them: `out.pcapng` becomes
+    /// `out_00001_20261122132642.pcapng` with the number and the local time. Each stands alone;
+    /// one is complete when its successor appears.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    pub fn create_series(
+        path: impl AsRef<Path>,
+        options: PcapngOptions,
+        rotation: Rotation,
+    ) -> io::Result<Self> {
+        let mut series = Series::new(path.as_ref(), rotation);
+        let output = series.next(series::now())?;
+        let mut sink = Self::with_output(output, options)?;
+        sink.series = Some(series);
+        Ok(sink)
     }
 
     /// A capture into anything that can be written to.
@@ -93,15 +94,38 @@ impl PcapngSink {
     ///
     /// The options make no valid header.
     pub fn new(output: impl Write + Send + 'static, options: PcapngOptions) -> io::Result<Self> {
-        let config = ConversationConfig { view: options.view, segment_size: options.segment_size };
-        let PcapngOptions { view, snaplen, comment, .. } = options;
-        let section = Section::begin(Preamble { view, snaplen, comment })?;
-        Ok(Self {
-            conversations: Conversations::new(config, Box::new(random_isn())),
-            section,
-            output: Box::new(output),
+        Self::with_output(Box::new(Stream(output)), options)
+    }
+
+    fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
+        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog } = options;
+        let preamble = Preamble { view, snaplen, comment };
+        let secrets = tls_keylog.map(Secrets::new);
+        let mut sink = Self {
+            conversations: conversations(ConversationConfig { view, segment_size }),
+            section: Section::begin(preamble.clone())?,
+            preamble,
+            output,
+            series: None,
+            file_bytes: 0,
+            secrets,
+            stop_after: StopAfter::default(),
+            on_stop: None,
+            stopped: false,
+            rotate: RotateHandle::default(),
             stats: CaptureStats::default(),
-        })
+            last: Timestamp(0),
+        };
+        sink.reserve_secrets()?;
+        Ok(sink)
+    }
+
+    /// Ends the capture at `limit`; `on_stop` is called then, once, on the sink's thread.
+    #[must_use]
+    pub fn stop_after(mut self, limit: StopAfter, on_stop: impl FnOnce() + Send + 'static) -> Self {
+        self.stop_after = limit;
+        self.on_stop = Some(Box::new(on_stop));
+        self
     }
 
     /// What the capture holds, also after the sink was given away.
@@ -109,47 +133,135 @@ impl PcapngSink {
         self.stats.clone()
     }
 
+    /// What begins a new file, also after the sink was given away. Without effect where the
+    /// capture does not go to a file.
+    pub fn rotate_handle(&self) -> RotateHandle {
+        self.rotate.clone()
+    }
+
+    /// Keeps a place for keys at the beginning of a file, because they come too late to stand
+    /// before the packets that they decrypt.
+    fn reserve_secrets(&mut self) -> io::Result<()> {
+        let Some(secrets) = &mut self.secrets else { return Ok(()) };
+        secrets.begin_section(self.output.can_patch(), self.section.pending());
+        // The place must be in the file before something is put into it.
+        if self.output.can_patch() { self.write_out() } else { Ok(()) }
+    }
+
     fn write_out(&mut self) -> io::Result<()> {
+        let (packets, dropped_bytes) = self.section.take_counts();
         let pending = self.section.pending();
-        if pending.is_empty() {
-            return Ok(());
+        if !pending.is_empty() {
+            self.output.write(pending)?;
         }
-        self.output.write_all(pending)?;
-        self.stats.0.bytes.fetch_add(pending.len() as u64, Relaxed);
+        self.file_bytes += pending.len() as u64;
+        self.stats.add(packets, pending.len() as u64, dropped_bytes);
         pending.clear();
-        self.stats.0.packets.store(self.section.packets, Relaxed);
-        self.stats.0.dropped_bytes.store(self.section.dropped_bytes, Relaxed);
         Ok(())
+    }
+
+    /// Does what has come due.
+    fn turn(&mut self, now: Timestamp) -> io::Result<()> {
+        let bytes = self.file_bytes + self.section.pending().len() as u64;
+        let due = self.series.as_ref().is_some_and(|series| series.is_due(bytes, now));
+        if (due || self.rotate.take()) && self.series.is_some() && !self.stopped {
+            self.next_file(now)?;
+        }
+        let all = self.stats.bytes() + self.section.pending().len() as u64;
+        let full = self.stop_after.size.is_some_and(|size| all >= size)
+            || self.section.packets_left == Some(0);
+        if full && !self.stopped {
+            self.stopped = true;
+            if let Some(on_stop) = self.on_stop.take() {
+                on_stop();
+            }
+        }
+        if self.section.pending().len() >= BATCH { self.write_out() } else { Ok(()) }
+    }
+
+    /// Completes this file and goes on in the next, which stands alone.
+    fn next_file(&mut self, now: Timestamp) -> io::Result<()> {
+        self.conversations.settle(&mut self.section)?;
+        self.section.end()?;
+        self.write_out()?;
+        self.output.finish()?;
+        if let Some(series) = &mut self.series {
+            self.output = series.next(now)?;
+        }
+        self.file_bytes = 0;
+        let left = self.section.packets_left;
+        self.section = Section::begin(self.preamble.clone())?;
+        self.section.packets_left = left;
+        self.reserve_secrets()?;
+        self.conversations.resume(&mut self.section)
+    }
+
+    /// Brings new keys into the capture; whether packets should wait for more.
+    fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
+        match &mut self.secrets {
+            Some(secrets) => {
+                // Before all packets that wait for them.
+                let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
+                secrets.update(now, self.section.pending(), at, &mut *self.output)
+            }
+            None => Ok(false),
+        }
     }
 }
 
 impl Sink for PcapngSink {
     fn record(&mut self, event: &Event) -> io::Result<()> {
-        self.conversations.event(event, &mut self.section)?;
-        if self.section.pending().len() >= BATCH { self.write_out() } else { Ok(()) }
+        self.last = event.time;
+        if self.section.packets_left.is_none() {
+            self.section.packets_left = self.stop_after.packets;
+        }
+        if let Some(secrets) = &mut self.secrets {
+            secrets.watch(event);
+        }
+        if !self.stopped {
+            self.conversations.event(event, &mut self.section)?;
+        }
+        self.turn(event.time)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.update_secrets(self.last)? {
+            return Ok(());
+        }
         self.write_out()?;
         self.output.flush()
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.section.end()?;
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        self.last = now;
+        self.turn(now)?;
         self.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.update_secrets(Timestamp(u64::MAX))?;
+        self.section.end()?;
+        self.write_out()?;
+        self.output.finish()
     }
 
     fn interest(&self) -> Interest {
         Interest::ALL
     }
+
+    fn wants_ticks(&self) -> bool {
+        true
+    }
 }
 
-/// Numbers that nobody can guess from those before, from the standard library's hash keys.
-fn random_isn() -> impl FnMut() -> u32 + Send {
+/// Conversations with numbers that nobody can guess from those before, from the standard
+/// library's hash keys.
+fn conversations(config: ConversationConfig) -> Conversations {
     let keys = RandomState::new();
     let mut count = 0_u64;
-    move || {
+    let isn = move || {
         count += 1;
         keys.hash_one(count) as u32
-    }
+    };
+    Conversations::new(config, Box::new(isn))
 }

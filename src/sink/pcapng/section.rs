@@ -52,8 +52,12 @@ pub(super) struct Section {
     counts: [Count; 2],
     began: Option<Timestamp>,
     last: Timestamp,
-    pub(super) packets: u64,
-    pub(super) dropped_bytes: u64,
+    /// What was drawn since it was last asked for.
+    new_packets: u64,
+    new_dropped_bytes: u64,
+    /// How many packets may still come; any number where there is no limit.
+    pub(super) packets_left: Option<u64>,
+    header_len: usize,
 }
 
 impl Section {
@@ -84,13 +88,33 @@ impl Section {
             counts: [Count::default(); 2],
             began: None,
             last: Timestamp(0),
-            packets: 0,
-            dropped_bytes: 0,
+            new_packets: 0,
+            new_dropped_bytes: 0,
+            packets_left: None,
+            header_len: 0,
         };
         for (name, description) in interfaces(section.preamble.view) {
             section.describe(name, description)?;
         }
+        section.header_len = section.pending().len();
         Ok(section)
+    }
+
+    /// A section like this one, with all the names that this one has.
+    pub(super) fn begin_alike(&self) -> io::Result<Self> {
+        let mut section = Self::begin(self.preamble.clone())?;
+        self.names.iter().try_for_each(|(address, name)| section.name(*address, name))?;
+        Ok(section)
+    }
+
+    /// The length of the header and the interfaces, which nothing may come before.
+    pub(super) const fn header_len(&self) -> usize {
+        self.header_len
+    }
+
+    /// The packets, and the bytes that were dropped, since this was last asked.
+    pub(super) fn take_counts(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.new_packets), std::mem::take(&mut self.new_dropped_bytes))
     }
 
     /// The blocks that have not been taken yet.
@@ -138,6 +162,11 @@ impl PacketWriter for Section {
     type Error = io::Error;
 
     fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+        match &mut self.packets_left {
+            Some(0) => return Ok(()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         let index = match packet.interface {
             Interface::Direct | Interface::ClientLeg => 0,
             Interface::ServerLeg => 1,
@@ -145,8 +174,8 @@ impl PacketWriter for Section {
         let count = &mut self.counts[index];
         count.packets += 1;
         count.gaps += u64::from(packet.dropped > 0);
-        self.packets += 1;
-        self.dropped_bytes += packet.dropped;
+        self.new_packets += 1;
+        self.new_dropped_bytes += packet.dropped;
         self.began.get_or_insert(packet.time);
         self.last = packet.time;
         let snaplen = self.preamble.snaplen.unwrap_or(SNAPLEN_MAX) as usize;

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Checks everything: format, lints, tests, docs, dependencies, examples.
+#
+#   scripts/test.sh
+#
+# On Debian it first installs, as root, the programs that the tests talk to.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly PACKAGES=(
+    tshark tcpdump curl nginx redis-server postgresql socat openssl jq tmux iproute2 xxd
+    python3-venv
+)
+# An example with this line in its head needs nothing and ends by itself, so that it is run here.
+readonly RUNNABLE='^//! Runs by itself'
+
+# The packages that are not installed, one a line.
+missing_packages() {
+    local package
+    for package in "${PACKAGES[@]}"; do
+        dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null |
+            grep -qx installed || echo "$package"
+    done
+}
+
+install_missing() {
+    if ! command -v dpkg-query apt-get >/dev/null; then
+        echo "not Debian: install by your own means what is missing of: ${PACKAGES[*]}"
+        return
+    fi
+    local missing
+    mapfile -t missing < <(missing_packages)
+    if ((${#missing[@]} == 0)); then
+        return
+    fi
+    if ((EUID != 0)); then
+        echo "missing packages (try: sudo apt-get install ${missing[*]})" >&2
+        return 1
+    fi
+    # The tests start the servers they need themselves; RUNLEVEL keeps the system's from starting.
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Runs a command under a headline and tells the time it took.
+step() {
+    local headline=$1 started=$SECONDS
+    shift
+    echo "==> $headline"
+    # Not as a condition: that would let the steps of a function fail unseen.
+    "$@"
+    echo "    $((SECONDS - started)) s"
+}
+
+run_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --no-fail-fast
+    else
+        cargo test --lib --bins --tests --no-fail-fast
+    fi
+}
+
+check_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+}
+
+check_dependencies() {
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny check bans licenses sources
+    else
+        echo "    skipped: cargo-deny is not installed (try: cargo install cargo-deny)"
+    fi
+}
+
+check_fuzz_targets() {
+    if [[ -e fuzz/Cargo.toml ]]; then
+        cargo check --quiet --manifest-path fuzz/Cargo.toml
+    else
+        echo "    none"
+    fi
+}
+
+# Where examples may leave files, removed at the end.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+run_examples() {
+    local source name target
+    target=$(cargo metadata --format-version 1 --no-deps |
+        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    cargo build --quiet --examples
+    for source in examples/*.rs; do
+        if [[ -e $source ]] && grep -q "$RUNNABLE" "$source"; then
+            name=$(basename "$source" .rs)
+            echo "    $name"
+            (cd "$scratch" && timeout 60 "$target/debug/examples/$name" >"$name.log" 2>&1) ||
+                { cat "$scratch/$name.log" && return 1; }
+        fi
+    done
+}
+
+step "programs that the tests need" install_missing
+step "format" cargo fmt --check
+step "lints" cargo clippy --quiet --all-targets -- -D warnings
+step "lints of the library alone" cargo clippy --quiet --no-default-features -- -D warnings
+step "features and the oldest Rust" scripts/features.sh
+step "tests" run_tests
+step "tests in the documentation" cargo test --quiet --doc
+step "documentation" check_docs
+step "dependencies" check_dependencies
+step "fuzz targets" check_fuzz_targets
+step "examples" run_examples
+echo "==> all good, after $SECONDS s"

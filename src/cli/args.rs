@@ -1,0 +1,213 @@
+//! The arguments. Scripts depend on their names.
+
+use std::ffi::OsString;
+use std::num::NonZero;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
+use tcp_tunn::tunnel::{Address, Limits};
+
+use super::capture::CaptureArgs;
+use super::console::ConsoleArgs;
+use super::generate::Generate;
+use super::values::{duration, size, some_duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  See what a browser and a server say, and keep it for Wireshark:
+    tcp_tunn --from 127.0.0.1:8080 --to example.com:80 --pcap out.pcapng
+
+  Watch it in Wireshark while it happens:
+    tcp_tunn --from 127.0.0.1:8080 --to example.com:80 --pcap - | wireshark -k -i -
+
+  Two tunnels at once, one of them to a unix socket:
+    tcp_tunn --from 127.0.0.1:5433 --to db.example.com:5432 \\
+             --from 127.0.0.1:8080 --to unix:/run/app.sock
+
+ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. Port 0 listens on any free port.";
+
+/// Relays TCP connections and shows what is said, as a hexdump and as a capture for Wireshark.
+#[derive(Debug, Parser)]
+#[command(name = "tcp_tunn", version, after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Listen here; the n-th --from goes with the n-th --to
+    #[arg(long, value_name = "ADDR", required_unless_present = "generate")]
+    pub(super) from: Vec<Address>,
+
+    /// Connect clients to this; a name is resolved for each, and all its addresses are tried
+    #[arg(long, value_name = "ADDR", required_unless_present = "generate")]
+    pub(super) to: Vec<Address>,
+
+    /// Log more to stderr; give it again for still more
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    /// Print the manual page or a shell's completions, and do nothing else
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) generate: Option<Generate>,
+
+    // What is flattened takes the headings of its own, and keeps them for all that follows.
+    #[command(flatten)]
+    pub(super) console: ConsoleArgs,
+
+    #[command(flatten)]
+    pub(super) capture: CaptureArgs,
+
+    #[command(flatten)]
+    pub(super) relay: RelayArgs,
+
+    #[command(flatten)]
+    pub(super) sinks: SinkArgs,
+}
+
+/// How connections are relayed.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Relay options")]
+pub(super) struct RelayArgs {
+    /// How long one address of the server may take to answer
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
+    connect_timeout: Duration,
+
+    /// Reset a connection on which nothing was said for so long [default: none]
+    #[arg(long, value_name = "DUR", value_parser = some_duration)]
+    idle_timeout: Option<Duration>,
+
+    /// Reset a connection that one side has ended and on which the other is silent for so long
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = some_duration)]
+    half_close_timeout: Duration,
+
+    /// Connections at once; further clients wait
+    #[arg(long, value_name = "N", default_value = "10000")]
+    max_connections: NonZero<usize>,
+
+    /// Worker threads [default: the number of cores, at most 4]
+    #[arg(long, value_name = "N")]
+    pub(super) workers: Option<NonZero<usize>>,
+
+    /// How long connections may go on after SIGINT or SIGTERM; a second signal ends them at once
+    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration)]
+    shutdown_timeout: Duration,
+}
+
+impl RelayArgs {
+    pub(super) fn limits(&self) -> Limits {
+        Limits::default()
+            .connect_timeout(self.connect_timeout)
+            .idle_timeout(self.idle_timeout)
+            .half_close_timeout(self.half_close_timeout)
+            .max_connections(self.max_connections.get())
+            .shutdown_timeout(self.shutdown_timeout)
+    }
+}
+
+/// What becomes of data that the console or the capture cannot take.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Sink options (console and capture)")]
+pub(super) struct SinkArgs {
+    /// When a sink is slow: let the relay wait, or leave data out and count it
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    on_slow_sink: OnSlowSink,
+
+    /// How much may wait for each sink
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    sink_buffer: NonZero<u64>,
+
+    /// When a sink fails: stop the tunnel, or go on without the sink
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    on_sink_error: OnSinkError,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum OnSlowSink {
+    #[default]
+    Block,
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum OnSinkError {
+    #[default]
+    Stop,
+    Detach,
+}
+
+impl SinkArgs {
+    /// The options of a sink that is called `name` in messages.
+    pub(super) fn options(&self, name: String) -> SinkOptions {
+        let on_slow = match self.on_slow_sink {
+            OnSlowSink::Block => OnSlow::Block,
+            OnSlowSink::Drop => OnSlow::Drop,
+        };
+        let on_error = match self.on_sink_error {
+            OnSinkError::Stop => OnError::Stop,
+            OnSinkError::Detach => OnError::Detach,
+        };
+        SinkOptions::named(name)
+            .buffer_bytes(usize::try_from(self.sink_buffer.get()).unwrap_or(usize::MAX))
+            .on_slow(on_slow)
+            .on_error(on_error)
+    }
+}
+
+/// Reads the command line. `--help` and `--version` come back as errors that go to stdout.
+pub(super) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::Error>
+where
+    T: Into<OsString> + Clone,
+{
+    let args = Args::try_parse_from(args)?;
+    let (from, to) = (args.from.len(), args.to.len());
+    if from != to {
+        let what = format!("{from} --from but {to} --to (give them in pairs, in order)");
+        return Err(Args::command().error(ErrorKind::WrongNumberOfValues, what));
+    }
+    args.capture
+        .check()
+        .map_err(|what| Args::command().error(ErrorKind::ArgumentConflict, what))?;
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Args {
+        parse(["tcp_tunn"].into_iter().chain(line.split_whitespace())).expect(line)
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let args = parsed("--from 127.0.0.1:0 --to [::1]:80");
+        assert_eq!(args.relay.limits(), Limits::default());
+        assert_eq!(args.sinks.options("x".to_owned()), SinkOptions::named("x"));
+        assert!(args.relay.workers.is_none());
+    }
+
+    #[test]
+    fn what_is_given_counts() {
+        let args = parsed(
+            "--from 127.0.0.1:0 --to [::1]:80 --from unix:/a --to h:1 --connect-timeout 1s \
+             --idle-timeout 2s --half-close-timeout 3s --max-connections 4 --workers 5 \
+             --shutdown-timeout 0s --on-slow-sink drop --sink-buffer 1KiB --on-sink-error detach",
+        );
+        let second = Duration::from_secs(1);
+        let limits = Limits::default()
+            .connect_timeout(second)
+            .idle_timeout(2 * second)
+            .half_close_timeout(3 * second)
+            .max_connections(4)
+            .shutdown_timeout(Duration::ZERO);
+        assert_eq!(args.relay.limits(), limits);
+        assert_eq!(args.relay.workers.map(NonZero::get), Some(5));
+        let options = args.sinks.options("x".to_owned());
+        assert_eq!((options.on_slow, options.on_error), (OnSlow::Drop, OnError::Detach));
+        assert_eq!(options.buffer_bytes, 1024);
+        assert_eq!(args.from[1].to_string(), "unix:/a");
+    }
+}

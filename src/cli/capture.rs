@@ -1,0 +1,195 @@
+//! The capture: `--pcap` and what shapes it.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+use tcp_tunn::packet::{SegmentSize, View};
+use tcp_tunn::sink::SinkOptions;
+use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+
+use super::stop::{StopAfter, stop_after};
+use super::values::{size, some_duration};
+
+/// What is captured, and how.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Capture options")]
+pub(super) struct CaptureArgs {
+    /// Write a pcapng capture to this file, or with - to stdout
+    #[arg(long, value_name = "FILE|-")]
+    pcap: Option<PathBuf>,
+
+    /// One stream from client to server, or both of the tunnel's sockets apart
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t)]
+    legs: Legs,
+
+    /// The most bytes that one TCP segment carries; 1460 looks like Ethernet
+    #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size)]
+    segment_size: SegmentSize,
+
+    /// Keep only so many bytes of each packet, headers included [default: all]
+    #[arg(long, value_name = "N")]
+    snaplen: Option<NonZero<u32>>,
+
+    /// Serve the capture to whoever connects here, as wireshark -k -i TCP@127.0.0.1:19000 does
+    #[arg(long, value_name = "ADDR")]
+    pcap_over_ip: Option<SocketAddr>,
+
+    /// Begin a new file, with a number and the time in its name, when one has come to this size
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "pcap")]
+    rotate_size: Option<NonZero<u64>>,
+
+    /// Begin a new file when one has been open for so long
+    #[arg(long, value_name = "DUR", value_parser = some_duration, requires = "pcap")]
+    rotate_interval: Option<Duration>,
+
+    /// Keep so many files and remove the oldest [default: all]
+    #[arg(long, value_name = "N", requires = "pcap")]
+    rotate_files: Option<NonZero<usize>>,
+
+    /// End by itself after duration:90s, size:1GiB, packets:1000 or connections:10; the first of
+    /// several counts
+    #[arg(long, value_name = "KEY:VALUE", value_parser = stop_after)]
+    pub(super) stop_after: Vec<StopAfter>,
+
+    /// Put the keys that appear in this key log into the capture, so that Wireshark decrypts it
+    #[arg(long, value_name = "FILE")]
+    tls_keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Legs {
+    #[default]
+    Direct,
+    Both,
+}
+
+fn segment_size(input: &str) -> Result<SegmentSize, String> {
+    let number = input.parse().map_err(|_| format!("'{input}' is no number (try '1460')"))?;
+    SegmentSize::new(number).map_err(|error| error.to_string())
+}
+
+/// A capture that is ready to record.
+pub(super) struct Capture {
+    /// What it is called in messages.
+    pub(super) name: String,
+    pub(super) is_stdout: bool,
+    pub(super) sink: PcapngSink,
+}
+
+impl CaptureArgs {
+    /// What cannot work, if anything.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.is_stdout() && io::stdout().is_terminal() {
+            let what = "--pcap - would write a capture to the terminal";
+            return Err(format!("{what} (try '--pcap - | wireshark -k -i -' or '--pcap FILE')"));
+        }
+        let rotates = self.rotate_size.is_some() || self.rotate_interval.is_some();
+        if self.is_stdout() && rotates {
+            return Err("stdout cannot rotate (try '--pcap FILE')".to_owned());
+        }
+        if self.rotate_files.is_some() && !rotates {
+            return Err(
+                "--rotate-files needs a size or an interval (try '--rotate-size 1GiB')".to_owned()
+            );
+        }
+        if self.pcap.is_none() && self.stop_after.iter().any(|stop| stop.is_of_capture()) {
+            let what = "--stop-after size: and packets: count what is in the capture";
+            return Err(format!("{what} (try '--pcap FILE', or duration: or connections:)"));
+        }
+        Ok(())
+    }
+
+    /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
+    pub(super) fn open(
+        &self,
+        stop: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<Option<Capture>> {
+        let Some(path) = &self.pcap else { return Ok(None) };
+        let is_stdout = self.is_stdout();
+        let (name, sink) = if is_stdout {
+            let sink = stdout().and_then(|file| PcapngSink::new(file, self.options()));
+            ("stdout".to_owned(), sink)
+        } else {
+            let sink = PcapngSink::create_series(path, self.options(), self.rotation());
+            (path.display().to_string(), sink)
+        };
+        let sink = sink.map_err(|error| {
+            let hint = hint(&error);
+            anyhow!("cannot start the capture: {error} ({hint})")
+        })?;
+        Ok(Some(Capture { name, is_stdout, sink: sink.stop_after(self.limit(), stop) }))
+    }
+
+    /// Starts to serve the capture, if that is asked for, under the rules for all sinks.
+    pub(super) fn serve(&self, rules: &SinkOptions) -> anyhow::Result<Option<PcapOverIpSink>> {
+        let Some(address) = self.pcap_over_ip else { return Ok(None) };
+        let options = self.options();
+        PcapOverIpSink::bind(address, options, rules.on_slow, rules.buffer_bytes).map(Some).map_err(
+            |error| {
+                let hint = "choose another port, or 0 for any that is free";
+                anyhow!("cannot serve the capture on {address}: {error} ({hint})")
+            },
+        )
+    }
+
+    fn options(&self) -> PcapngOptions {
+        let mut options = PcapngOptions::default();
+        options.view = match self.legs {
+            Legs::Direct => View::Direct,
+            Legs::Both => View::Both,
+        };
+        options.segment_size = self.segment_size;
+        options.snaplen = self.snaplen.map(NonZero::get);
+        options.tls_keylog = self.tls_keylog.clone();
+        options
+    }
+
+    fn rotation(&self) -> Rotation {
+        let mut rotation = Rotation::default();
+        rotation.size = self.rotate_size.map(NonZero::get);
+        rotation.interval = self.rotate_interval;
+        rotation.files = self.rotate_files.map(NonZero::get);
+        rotation
+    }
+
+    /// The smallest of each kind: whatever comes first counts.
+    fn limit(&self) -> pcapng::StopAfter {
+        let mut limit = pcapng::StopAfter::default();
+        for stop in &self.stop_after {
+            let (kind, value) = match *stop {
+                StopAfter::Size(bytes) => (&mut limit.size, bytes),
+                StopAfter::Packets(packets) => (&mut limit.packets, packets),
+                StopAfter::Duration(_) | StopAfter::Connections(_) => continue,
+            };
+            *kind = Some(kind.map_or(value, |smaller| smaller.min(value)));
+        }
+        limit
+    }
+
+    /// Whether stdout carries the capture.
+    pub(super) fn is_stdout(&self) -> bool {
+        self.pcap.as_deref() == Some(Path::new("-"))
+    }
+}
+
+/// Standard output without the standard library's line buffer, which would cut blocks apart.
+fn stdout() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// What to try where a file cannot be written.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "create the directory first",
+        io::ErrorKind::StorageFull => "make room, or choose another place",
+        io::ErrorKind::IsADirectory => "name a file in it",
+        _ => "choose another file, or a directory of your own",
+    }
+}

@@ -1,0 +1,66 @@
+//! The command line.
+
+mod args;
+mod capture;
+mod console;
+mod generate;
+mod run;
+mod signals;
+mod stop;
+mod usage;
+mod values;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Something failed at run time.
+const FAILED: u8 = 1;
+/// The arguments make no sense.
+const WRONG_USAGE: u8 = 2;
+
+/// Does what the arguments say. The exit code is 0 where all went as the user wanted, 1 where
+/// something failed at run time and 2 where the arguments make no sense.
+pub(crate) fn main() -> ExitCode {
+    let args = match args::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => {
+            complain(usage::one_line(&error));
+            return ExitCode::from(WRONG_USAGE);
+        }
+        Err(help_or_version) => return written(help_or_version.print()),
+    };
+    if let Some(what) = args.generate {
+        return written(generate::write(what, &mut io::stdout().lock()));
+    }
+    match run::run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            // Alternate: with its causes, on one line.
+            complain(format_args!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Tells the user one line. Where nobody reads it there is nobody else to tell.
+fn complain(what: impl Display) {
+    tell(format_args!("tcp_tunn: {what}"));
+}
+
+/// Puts one line on stderr, at once.
+fn tell(line: impl Display) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
+}
+
+/// The exit code after writing to stdout; whoever closed it has read enough.
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(format_args!("cannot write to stdout: {error}"));
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

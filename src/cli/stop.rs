@@ -1,0 +1,101 @@
+//! `--stop-after`: ends that the tunnel comes to by itself.
+
+use std::io;
+use std::time::Duration;
+
+use tcp_tunn::event::{Event, EventKind};
+use tcp_tunn::sink::{Interest, Sink};
+use tcp_tunn::tunnel::Handle;
+
+use super::values::{size, some_duration};
+
+/// One condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopAfter {
+    Duration(Duration),
+    Size(u64),
+    Packets(u64),
+    Connections(u64),
+}
+
+impl StopAfter {
+    /// Whether it is the capture that is measured.
+    pub(super) const fn is_of_capture(self) -> bool {
+        matches!(self, Self::Size(_) | Self::Packets(_))
+    }
+}
+
+/// Reads `KEY:VALUE`.
+pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
+    let number = |value: &str| match value.parse() {
+        Ok(number @ 1_u64..) => Ok(number),
+        _ => Err(format!("'{value}' is no number from 1 up (try '1000')")),
+    };
+    match input.split_once(':') {
+        Some(("duration", value)) => some_duration(value).map(StopAfter::Duration),
+        Some(("size", value)) => size(value).map(|bytes| StopAfter::Size(bytes.get())),
+        Some(("packets", value)) => number(value).map(StopAfter::Packets),
+        Some(("connections", value)) => number(value).map(StopAfter::Connections),
+        _ => Err("it is none of duration:, size:, packets:, connections: (try 'duration:90s')"
+            .to_owned()),
+    }
+}
+
+/// Stops the tunnel when the time is over.
+pub(super) fn stop_in(duration: Duration, handle: Handle) -> io::Result<()> {
+    // Not joined: it ends with the process, which may well end before it.
+    std::thread::Builder::new().name("stop-after".to_owned()).spawn(move || {
+        std::thread::sleep(duration);
+        handle.stop();
+    })?;
+    Ok(())
+}
+
+/// A sink that stops the tunnel when so many connections have closed.
+pub(super) struct StopAfterConnections {
+    pub(super) left: u64,
+    pub(super) handle: Handle,
+}
+
+impl Sink for StopAfterConnections {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        if matches!(event.kind, EventKind::Close { .. }) {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                self.handle.stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::LIFECYCLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read_as_people_write_them() {
+        for (input, expected) in [
+            ("duration:1h30m", StopAfter::Duration(Duration::from_secs(5400))),
+            ("size:1GiB", StopAfter::Size(1 << 30)),
+            ("packets:7", StopAfter::Packets(7)),
+            ("connections:1", StopAfter::Connections(1)),
+        ] {
+            assert_eq!(stop_after(input), Ok(expected));
+        }
+        for (input, words) in [
+            ("90s", "none of duration:"),
+            ("files:3", "none of duration:"),
+            ("duration:90", "no unit"),
+            ("packets:0", "'0' is no number from 1 up"),
+            ("connections:many", "'many' is no number"),
+            ("size:", "'' is no size"),
+        ] {
+            assert!(stop_after(input).expect_err(input).contains(words), "{input}");
+        }
+    }
+}

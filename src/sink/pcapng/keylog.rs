@@ -1,0 +1,146 @@
+//! Reading a key log while it is written.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// Lines of one connection that are kept; TLS 1.3 writes five, and more with key updates.
+const LINES_MAX: usize = 64;
+/// Connections whose keys are kept while they wait to be wanted.
+const CONNECTIONS_MAX: usize = 100_000;
+/// A line is shorter, or it is none: a label, 64 and at most 128 hexadecimal digits.
+const LINE_MAX: usize = 1024;
+
+/// A key log in the format of NSS (draft-ietf-tls-keylogfile): lines of a label, the client's
+/// random number and a secret. It may not exist yet, be cut off, or be replaced.
+pub(super) struct Keylog {
+    path: PathBuf,
+    /// Which file it was, and how far it has been read.
+    file: Option<(u64, u64)>,
+    partial: Vec<u8>,
+    lines: HashMap<[u8; 32], Vec<String>>,
+}
+
+impl Keylog {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None, partial: Vec::new(), lines: HashMap::new() }
+    }
+
+    /// Reads what is new; a file that is not there has nothing new.
+    pub(super) fn poll(&mut self) -> io::Result<()> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.explained(error)),
+        };
+        let meta = file.metadata()?;
+        let read = match self.file {
+            Some((inode, read)) if inode == meta.ino() && read <= meta.len() => read,
+            _ => {
+                self.partial.clear();
+                0
+            }
+        };
+        let mut new = Vec::new();
+        if meta.len() > read {
+            file.seek(SeekFrom::Start(read))?;
+            file.read_to_end(&mut new).map_err(|error| self.explained(error))?;
+        }
+        self.file = Some((meta.ino(), read + new.len() as u64));
+        self.partial.extend_from_slice(&new);
+        self.take_lines();
+        Ok(())
+    }
+
+    /// The lines of a connection that have come so far.
+    pub(super) fn lines(&self, random: &[u8; 32]) -> &[String] {
+        self.lines.get(random).map_or(&[], Vec::as_slice)
+    }
+
+    fn take_lines(&mut self) {
+        let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
+            self.partial.truncate(LINE_MAX);
+            return;
+        };
+        let rest = self.partial.split_off(end + 1);
+        for line in std::mem::replace(&mut self.partial, rest).split(|byte| *byte == b'\n') {
+            let Some((random, line)) = parse(line) else { continue };
+            if self.lines.len() >= CONNECTIONS_MAX && !self.lines.contains_key(&random) {
+                self.lines.clear();
+            }
+            let known = self.lines.entry(random).or_default();
+            if known.len() < LINES_MAX {
+                known.push(line);
+            }
+        }
+    }
+
+    fn explained(&self, error: io::Error) -> io::Error {
+        let path = self.path.display();
+        io::Error::new(error.kind(), format!("cannot read the key log {path}: {error}"))
+    }
+}
+
+/// The client's random number and the line, if it is a line of keys.
+fn parse(line: &[u8]) -> Option<([u8; 32], String)> {
+    let line = std::str::from_utf8(line).ok().filter(|line| line.len() < LINE_MAX)?.trim();
+    let mut words = line.split(' ');
+    let label = words.next()?;
+    let random = words.next().filter(|random| random.len() == 64 && random.is_ascii())?;
+    let secret = words.next()?;
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if label.is_empty() || label.starts_with('#') || !is_hex(secret) || words.next().is_some() {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(random.as_bytes().as_chunks::<2>().0) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some((bytes, line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn line(label: &str, random: u8) -> String {
+        format!("{label} {} abcdef\n", format!("{random:02x}").repeat(32))
+    }
+
+    #[test]
+    fn lines_come_as_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.log");
+        let mut log = Keylog::new(path.clone());
+        log.poll().unwrap();
+        assert!(log.lines(&[7; 32]).is_empty(), "there is no file yet");
+        let mut file = File::create(&path).unwrap();
+        let whole = line("CLIENT_RANDOM", 7);
+        write!(file, "# comment\n{}", &whole[..50]).unwrap();
+        log.poll().unwrap();
+        assert!(log.lines(&[7; 32]).is_empty(), "half a line is none");
+        write!(file, "{}nonsense\n{}", &whole[50..], line("OTHER", 8)).unwrap();
+        log.poll().unwrap();
+        assert_eq!(log.lines(&[7; 32]), [whole.trim()]);
+        assert_eq!(log.lines(&[8; 32]).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_or_replaced_is_read_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.log");
+        std::fs::write(&path, line("A", 1) + &line("B", 1)).unwrap();
+        let mut log = Keylog::new(path.clone());
+        log.poll().unwrap();
+        std::fs::write(&path, line("C", 2)).unwrap();
+        log.poll().unwrap();
+        assert_eq!(log.lines(&[2; 32]).len(), 1);
+        std::fs::rename(&path, folder.path().join("old")).unwrap();
+        std::fs::write(&path, line("D", 3) + &line("E", 3)).unwrap();
+        log.poll().unwrap();
+        assert_eq!(log.lines(&[3; 32]).len(), 2);
+    }
+}

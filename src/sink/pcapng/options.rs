@@ -1,0 +1,106 @@
+//! How a capture is made, and what it holds.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::packet::{SegmentSize, View};
+
+/// How a capture is made.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PcapngOptions {
+    /// One stream a connection, or one for each of the tunnel's sockets.
+    pub view: View,
+    /// The MSS that is announced, and the most that a segment carries.
+    pub segment_size: SegmentSize,
+    /// How many bytes of each packet, headers included, are kept; all by default.
+    pub snaplen: Option<u32>,
+    /// A comment on the whole capture, such as the command line.
+    pub comment: Option<String>,
+    /// A key log, as `SSLKEYLOGFILE` names it, whose keys go into the capture once a connection
+    /// that they belong to is in it. It need not exist yet.
+    pub tls_keylog: Option<PathBuf>,
+}
+
+/// When the next file of a series begins. Whatever comes first does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rotation {
+    /// After a file has come to this many bytes, before compression.
+    pub size: Option<u64>,
+    /// After a file has been open for this long.
+    pub interval: Option<Duration>,
+    /// How many files are kept; the oldest of the series goes when there are more.
+    pub files: Option<usize>,
+}
+
+/// Where a capture ends by itself. Whatever comes first counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StopAfter {
+    /// After this many bytes, before compression and over all files.
+    pub size: Option<u64>,
+    /// After this many packets; there will not be one more.
+    pub packets: Option<u64>,
+}
+
+/// Begins a new file of a series on demand. Clones belong to the same capture.
+#[derive(Clone, Debug, Default)]
+pub struct RotateHandle(Arc<AtomicBool>);
+
+impl RotateHandle {
+    /// Asks for a new file; it comes within 100 ms.
+    pub fn rotate(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    pub(super) fn take(&self) -> bool {
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
+}
+
+/// What a capture holds so far. Clones count the same.
+#[derive(Clone, Default)]
+pub struct CaptureStats(Arc<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    dropped_bytes: AtomicU64,
+}
+
+impl CaptureStats {
+    /// Packets written.
+    pub fn packets(&self) -> u64 {
+        self.0.packets.load(Relaxed)
+    }
+
+    /// Bytes written, before compression.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Relaxed)
+    }
+
+    /// Bytes of the conversations that were dropped, and stand in the capture as gaps.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.0.dropped_bytes.load(Relaxed)
+    }
+
+    pub(super) fn add(&self, packets: u64, bytes: u64, dropped_bytes: u64) {
+        self.0.packets.fetch_add(packets, Relaxed);
+        self.0.bytes.fetch_add(bytes, Relaxed);
+        self.0.dropped_bytes.fetch_add(dropped_bytes, Relaxed);
+    }
+}
+
+impl fmt::Debug for CaptureStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureStats")
+            .field("packets", &self.packets())
+            .field("bytes", &self.bytes())
+            .finish()
+    }
+}

@@ -1,0 +1,385 @@
+//! The command line: the real program, its exit codes and its words.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use tempfile::tempdir;
+
+use crate::support::events::PATIENCE;
+use crate::support::process::{Ended, Process};
+
+const LOCAL: &str = "127.0.0.1:0";
+const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+/// A server that sends back what it gets.
+fn echo_server() -> SocketAddr {
+    let listener = TcpListener::bind(LOCAL).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || std::io::copy(&mut stream.try_clone()?, &mut stream));
+        }
+    });
+    address
+}
+
+fn say(stream: &mut TcpStream, words: &str) -> String {
+    stream.write_all(words.as_bytes()).unwrap();
+    let mut heard = vec![0; words.len()];
+    stream.read_exact(&mut heard).unwrap();
+    String::from_utf8(heard).unwrap()
+}
+
+/// A whole conversation: `words` there and back, then both sides end.
+fn converse(mut stream: TcpStream, words: &str) {
+    assert_eq!(say(&mut stream, words), words);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+fn has_line(ended: &Ended, words: &str) -> bool {
+    ended.stderr.iter().any(|line| line.contains(words))
+}
+
+#[test]
+fn it_relays_until_it_is_told_to_end() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempdir().unwrap();
+        let capture = folder.path().join("out.pcapng");
+        let (server, path) = (echo_server().to_string(), capture.to_str().unwrap());
+        let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", path]);
+        let expected = format!("listening on {} -> {server}", process.addresses[0]);
+        assert_eq!(process.stderr, [expected]);
+        converse(process.connect(), "hello");
+        converse(process.connect(), "you");
+        process.signal(signal);
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let summary = ended.stderr.last().unwrap();
+        let counts = "2 connections, 8 bytes client to server, 8 bytes server to client, ";
+        assert!(summary.starts_with(counts), "{summary}");
+        assert!(summary.ends_with(" packets, 0 bytes dropped"), "{summary}");
+        assert!(!summary.contains(" 0 packets"), "{summary}");
+        assert!(std::fs::read(&capture).unwrap().starts_with(&SECTION_HEADER));
+    }
+}
+
+#[test]
+fn pairs_go_together_in_order() {
+    let servers = [echo_server().to_string(), echo_server().to_string()];
+    let [first, second] = &servers;
+    let process =
+        Process::start(&["--from", LOCAL, "--to", first, "--from", "[::1]:0", "--to", second]);
+    for ((line, address), server) in
+        process.stderr.iter().zip(&process.addresses).zip([first, second])
+    {
+        assert_eq!(*line, format!("listening on {address} -> {server}"));
+        converse(TcpStream::connect(address).unwrap(), "hello");
+    }
+    let ended = process.stop();
+    assert!(has_line(&ended, "2 connections, 10 bytes client to server, 10 bytes"), "{ended:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = echo_server().to_string();
+    let mut process =
+        Process::start(&["--from", LOCAL, "--to", &server, "--shutdown-timeout", "1h"]);
+    let mut client = process.connect();
+    say(&mut client, "hello");
+    process.signal("TERM");
+    assert_eq!(say(&mut client, "still there?"), "still there?");
+    // Two signals may melt into one while the first is not taken yet, so there may be a third.
+    client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let started = Instant::now();
+    let error = loop {
+        process.signal("TERM");
+        match client.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(started.elapsed() < PATIENCE && !process.has_ended());
+            }
+            other => break other.unwrap_err(),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn wrong_usage_is_told_in_one_line() {
+    for (args, words) in [
+        (&[][..], "required arguments were not provided: --from <ADDR> --to <ADDR>"),
+        (&["--from", LOCAL], "required arguments were not provided: --to <ADDR>"),
+        (&["--from", LOCAL, "--to", "example.com"], "has no port (try 'example.com:80')"),
+        (&["--from", "::1:80", "--to", "h:1"], "needs brackets (try '[::1]:80')"),
+        (&["--from", LOCAL, "--to", "h:1", "--to", "h:2"], "1 --from but 2 --to (give them in pai"),
+        (&["--from", LOCAL, "--to", "h:1", "--workers", "0"], "'0' for '--workers <N>'"),
+        (&["--from", LOCAL, "--to", "h:1", "--idle-timeout", "9"], "'9' has no unit (try '9s')"),
+        (&["--from", LOCAL, "--to", "h:1", "--segment-size", "9"], "9 is no segment size"),
+        (&["--from", LOCAL, "--to", "h:1", "--grep", "("], "unclosed group"),
+        (&["--from", LOCAL, "--to", "h:1", "-q", "--console", "raw"], "cannot be used with"),
+        (&["--from", LOCAL, "--to", "h:1", "--rotate-size", "1MB"], "--pcap <FILE|->"),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "-", "--rotate-size", "1MB"],
+            "stdout cannot rotate",
+        ),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--rotate-files", "2"],
+            "--rotate-files needs a size or an interval",
+        ),
+        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "packets:1"], "(try '--pcap FILE', or"),
+        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "files:1"], "none of duration:, size:"),
+        (&["--form", LOCAL], "unexpected argument '--form' found (a similar argument exists: '--f"),
+    ] {
+        let ended = Process::run(args);
+        assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
+        assert_eq!(ended.stderr.len(), 1, "{ended:?}");
+        assert!(ended.stderr[0].starts_with("tcp_tunn: ") && has_line(&ended, words), "{ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_port_in_use_leaves_nothing_behind() {
+    let folder = tempdir().unwrap();
+    let taken = TcpListener::bind(LOCAL).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let capture = folder.path().join("out.pcapng");
+    let path = capture.to_str().unwrap();
+    let ended = Process::run(&["--from", &address, "--to", "h:1", "--pcap", path]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let words = format!("tcp_tunn: cannot listen on {address}: Address already in use");
+    assert!(ended.stderr.len() == 1 && ended.stderr[0].starts_with(&words), "{ended:?}");
+    assert!(has_line(&ended, "(choose another port"), "{ended:?}");
+    assert!(!capture.exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
+    let folder = tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let from = format!("unix:{}", socket.display());
+    let capture = folder.path().join("missing/out.pcapng");
+    let path = capture.to_str().unwrap();
+    let ended = Process::run(&["--from", &from, "--to", "h:1", "--pcap", path]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr.len(), 1, "{ended:?}");
+    let words = format!("tcp_tunn: cannot start the capture: cannot write {path}: No such file");
+    assert!(has_line(&ended, &words) && has_line(&ended, "(create the directory"), "{ended:?}");
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_failing_capture_ends_it_and_is_told() {
+    let server = echo_server().to_string();
+    let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", "/dev/full"]);
+    let _ = process.connect();
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(has_line(&ended, "the capture to /dev/full failed: No space left"), "{ended:?}");
+    assert!(ended.stderr.last().unwrap().contains(" 0 bytes client to server"), "{ended:?}");
+}
+
+#[test]
+fn a_detached_capture_still_makes_it_fail() {
+    let server = echo_server().to_string();
+    let args =
+        ["--from", LOCAL, "--to", &server, "--pcap", "/dev/full", "--on-sink-error", "detach"];
+    let process = Process::start(&args);
+    converse(process.connect(), "hello");
+    converse(process.connect(), "still there");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(has_line(&ended, "the capture to /dev/full failed: No space left"), "{ended:?}");
+    assert!(has_line(&ended, "2 connections, 16 bytes client to server"), "{ended:?}");
+}
+
+#[test]
+fn the_console_shows_what_is_said() {
+    let server = echo_server().to_string();
+    for (more, words) in [
+        (&[][..], "Client -> Server"),
+        (&["--console", "text", "--time", "none"], "hello"),
+        (&["--console", "json"], "\"data\":\"aGVsbG8=\""),
+        (&["--console", "raw"], "hellohello"),
+        (&["--only", "server", "--color", "always"], "\u{1b}["),
+        (&["--max-print", "2", "--connection", "1", "--grep", "l+"], "68 65"),
+        (&["--hide-data"], "5 bytes"),
+    ] {
+        let args = [&["--from", LOCAL, "--to", &server], more].concat();
+        let process = Process::start(&args);
+        converse(process.connect(), "hello");
+        let ended = process.stop();
+        let shown = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.code, Some(0));
+        assert!(shown.contains(words), "{more:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_quiet_console_shows_nothing() {
+    let server = echo_server().to_string();
+    for more in [&["-q"][..], &["--quiet"], &["--console", "none"]] {
+        let process = Process::start(&[&["--from", LOCAL, "--to", &server], more].concat());
+        converse(process.connect(), "hello");
+        let ended = process.stop();
+        assert_eq!((ended.code, ended.stdout), (Some(0), vec![]));
+    }
+}
+
+#[test]
+fn the_console_leaves_stdout_to_the_capture() {
+    let server = echo_server().to_string();
+    let args = ["--from", LOCAL, "--to", &server, "--pcap", "-", "--console", "hexdump"];
+    let process = Process::start(&args);
+    converse(process.connect(), "hello");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with(&SECTION_HEADER));
+    assert!(has_line(&ended, "|hello|"), "{ended:?}");
+}
+
+#[test]
+fn a_capture_goes_to_stdout_and_nothing_else_does() {
+    let server = echo_server().to_string();
+    let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", "-"]);
+    converse(process.connect(), "hello");
+    let ended = process.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with(&SECTION_HEADER));
+    assert!(!has_line(&ended, "hello"), "a console that nobody asked for: {ended:?}");
+    // Every block tells its length at both ends.
+    let mut rest = &ended.stdout[..];
+    while !rest.is_empty() {
+        let length = u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
+        assert_eq!(rest[4..8], rest[length - 4..length]);
+        rest = &rest[length..];
+    }
+}
+
+#[test]
+fn a_reader_of_stdout_who_leaves_has_seen_enough() {
+    let server = echo_server().to_string();
+    let (process, stdout) =
+        Process::start_piped(&["--from", LOCAL, "--to", &server, "--pcap", "-"]);
+    drop(stdout);
+    let _ = process.connect();
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!has_line(&ended, "failed"), "{ended:?}");
+}
+
+#[test]
+fn it_ends_by_itself_where_it_is_told_to() {
+    let server = echo_server().to_string();
+    for stop in ["packets:3", "size:1000", "connections:1", "duration:10ms"] {
+        let folder = tempdir().unwrap();
+        let capture = folder.path().join("out.pcapng");
+        let path = capture.to_str().unwrap();
+        let more = ["--pcap", path, "--stop-after", "duration:1h", "--stop-after", stop];
+        let process = Process::start(&[&["--from", LOCAL, "--to", &server][..], &more].concat());
+        if stop != "duration:10ms" {
+            converse(process.connect(), "hello");
+        }
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{stop}: {ended:?}");
+        if stop == "packets:3" {
+            assert!(has_line(&ended, ", 3 packets, "), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_capture_is_served_over_ip() {
+    let server = echo_server().to_string();
+    let args = ["--from", LOCAL, "--to", &server, "--pcap-over-ip", LOCAL];
+    let mut process = Process::start(&args);
+    let line = process.wait_for_line("capture on ");
+    let address = line.split(' ').nth(2).unwrap();
+    let mut reader = TcpStream::connect(address).unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    converse(process.connect(), "hello");
+    let mut magic = [0; 4];
+    reader.read_exact(&mut magic).unwrap();
+    assert_eq!(magic, SECTION_HEADER);
+    process.signal("TERM");
+    reader.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(process.wait().code, Some(0));
+}
+
+#[test]
+fn a_capture_rotates() {
+    let server = echo_server().to_string();
+    let folder = tempdir().unwrap();
+    let capture = folder.path().join("out.pcapng");
+    let path = capture.to_str().unwrap();
+    let more = ["--pcap", path, "--rotate-size", "2KB", "--rotate-files", "2"];
+    let process = Process::start(&[&["--from", LOCAL, "--to", &server][..], &more].concat());
+    for _ in 0..10 {
+        converse(process.connect(), "hello");
+    }
+    assert_eq!(process.stop().code, Some(0));
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> =
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("out_") && name.ends_with(".pcapng")));
+}
+
+#[test]
+fn help_and_what_is_generated_name_all_options() {
+    let help = Process::run(&["--help"]);
+    let version = Process::run(&["--version"]);
+    let expected = format!("tcp_tunn {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((version.code, String::from_utf8(version.stdout).unwrap()), (Some(0), expected));
+    let generated = ["man", "complete-bash", "complete-zsh", "complete-fish"]
+        .map(|what| Process::run(&["--generate", what]));
+    for ended in generated.into_iter().chain([help]) {
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stderr.is_empty(), "{ended:?}");
+        let text = String::from_utf8(ended.stdout).unwrap().replace('\\', "");
+        for option in OPTIONS {
+            assert!(text.contains(option), "{option} is missing in {text}");
+        }
+    }
+}
+
+/// Scripts depend on these names.
+const OPTIONS: &[&str] = &[
+    "from",
+    "to",
+    "console",
+    "quiet",
+    "color",
+    "time",
+    "max-print",
+    "only",
+    "connection",
+    "grep",
+    "hide-data",
+    "pcap",
+    "legs",
+    "segment-size",
+    "snaplen",
+    "pcap-over-ip",
+    "rotate-size",
+    "rotate-interval",
+    "rotate-files",
+    "stop-after",
+    "tls-keylog",
+    "connect-timeout",
+    "idle-timeout",
+    "half-close-timeout",
+    "max-connections",
+    "workers",
+    "shutdown-timeout",
+    "on-slow-sink",
+    "sink-buffer",
+    "on-sink-error",
+    "verbose",
+    "generate",
+    "version",
+    "help",
+];

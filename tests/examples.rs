@@ -1,0 +1,56 @@
+//! Every example runs, comes to an end and shows what it promises.
+
+use std::process::Command;
+
+/// Runs an example; what it printed.
+fn output_of(example: &str) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--example", example])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{example}: {}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn shows(example: &str, expected: &[&str]) {
+    let output = output_of(example);
+    for words in expected {
+        assert!(output.contains(words), "{example} does not show {words:?}:\n{output}");
+    }
+}
+
+#[test]
+fn file_per_connection() {
+    let first = "client: hello\nserver: hello\nfinished, the client first\n";
+    shows("file_per_connection", &["1.txt:\n", first, "2.txt:\n", r"client: and goodbye\n"]);
+}
+
+#[test]
+fn csv_sink() {
+    let text = r#",0,15,"hello, \""world\""\n""#;
+    shows("csv_sink", &[&format!(",1,client{text}"), &format!(",1,server{text}")]);
+}
+
+#[test]
+fn xor_pair() {
+    shows("xor_pair", &["between the tunnels 'hELLO'", "heard 'Hello'"]);
+}
+
+#[test]
+fn http_header() {
+    let output = output_of("http_header");
+    assert_eq!(output.matches("Host: rewritten.example\r\n").count(), 2, "{output}");
+    assert!(!output.contains("localhost"), "{output}");
+}
+
+#[test]
+fn requests_per_second() {
+    shows("requests_per_second", &[" requests per second\n", "1000 requests, 100 connections\n"]);
+}
+
+#[test]
+fn fault_injector() {
+    shows("fault_injector", &[r#"got Ok("helln")"#, r#"said "hello, world", got Err("#]);
+}

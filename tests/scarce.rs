@@ -1,0 +1,316 @@
+//! Scarce resources and broken networks, for real: each in a process of its own under limits,
+//! or in namespaces of its own.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use tcp_tunn::event::{CloseReason, EventKind};
+use tcp_tunn::tunnel::{Limits, Tunnel};
+
+use crate::support::bytes::bytes;
+use crate::support::confined::confined;
+use crate::support::end::patient;
+use crate::support::events::check_contract;
+use crate::support::tunnel::Running;
+
+/// Serves clients with what they say.
+fn echo_server(address: &str) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = patient(stream.unwrap());
+            std::thread::spawn(move || {
+                let mut said = Vec::new();
+                let _ = stream.read_to_end(&mut said).and_then(|_| stream.write_all(&said));
+            });
+        }
+    });
+    address
+}
+
+fn exchange(mut client: TcpStream, said: &[u8]) {
+    let mut speaker = client.try_clone().unwrap();
+    let said_too = said.to_owned();
+    let speaking = std::thread::spawn(move || {
+        speaker.write_all(&said_too).unwrap();
+        speaker.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).unwrap();
+    speaking.join().unwrap();
+    assert!(heard == said);
+}
+
+/// The client's end of a connection through a tunnel whose upstream cannot be reached.
+fn not_reached(to: impl ToString) -> (CloseReason, Duration) {
+    let (tunnel, events) = Running::recorded(to);
+    let started = Instant::now();
+    let mut client = patient(tunnel.connect());
+    let error = client.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let close = events.wait_for_close();
+    let took = started.elapsed();
+    tunnel.stop();
+    check_contract(&events.all());
+    (close, took)
+}
+
+/// Shell text that starts a process that may lock so many bytes of memory.
+fn lockable(bytes: usize) -> String {
+    // Root may lock what it likes, unless it gives the right away.
+    let drop = "if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-ipc_lock'; fi;";
+    format!("{drop} exec $drop prlimit --memlock={bytes}:{bytes}")
+}
+
+#[test]
+fn with_little_lockable_memory_it_works_all_the_same() {
+    if !confined(&lockable(64 * 1024)) {
+        return;
+    }
+    let (tunnel, events) =
+        Running::recorded_with(echo_server("127.0.0.1:0"), |builder| builder.workers(2));
+    for len in [0, 1, 10_000, 4 << 20] {
+        exchange(patient(tunnel.connect()), &bytes(len as u64, len));
+    }
+    events.wait_for_closes(4);
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn without_lockable_memory_it_works_or_says_what_to_do() {
+    if !confined(&lockable(0)) {
+        return;
+    }
+    match Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").bind() {
+        // Kernels from 5.12 to 6.13 count a ring's memory elsewhere.
+        Ok(_) => println!("it works"),
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("raise RLIMIT_MEMLOCK ('ulimit -l')"), "{error}");
+        }
+    }
+}
+
+/// The processor time that this process has used, from `/proc/self/stat`, in hundredths of a
+/// second.
+fn cpu_time(mut stat: std::fs::File) -> u64 {
+    let mut line = String::new();
+    stat.read_to_string(&mut line).unwrap();
+    let after_name = line.rsplit_once(')').unwrap().1;
+    after_name.split(' ').skip(12).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn without_descriptors_clients_wait_and_none_is_lost() {
+    if !confined("exec prlimit --nofile=256:256") {
+        return;
+    }
+    let (tunnel, events) = Running::recorded(echo_server("127.0.0.1:0"));
+    exchange(patient(tunnel.connect()), b"first");
+    let clients: Vec<_> = (0..10)
+        .map(|_| socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap())
+        .collect();
+    let stat = || std::fs::File::open("/proc/self/stat").unwrap();
+    let stats = [stat(), stat()];
+    // Nobody opens another file from here on, least of all the tunnel.
+    let mut hoard = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hoard.push(file);
+    }
+    let clients: Vec<TcpStream> = clients
+        .into_iter()
+        .map(|client| {
+            client.connect(&tunnel.address.into()).unwrap();
+            patient(client.into())
+        })
+        .collect();
+    // Nothing can be waited for: that nothing happens is the point.
+    let [before, after] = stats;
+    let before = cpu_time(before);
+    std::thread::sleep(Duration::from_millis(500));
+    let used = cpu_time(after) - before;
+    assert!(used < 25, "{used} of 50 hundredths of a second: it turns in circles");
+    drop(hoard);
+    for client in clients {
+        exchange(client, b"waited");
+    }
+    events.wait_for_closes(11);
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+/// Lets the kernel answer `io_uring_setup` with an error, for this thread and those it starts.
+#[expect(unsafe_code, reason = "the standard library sets no filters")]
+fn forbid_io_uring(errno: i32) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let io_uring_setup = libc::SYS_io_uring_setup as u32;
+    let mut filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter { jf: 1, ..statement(equal, io_uring_setup) },
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: prctl reads the program, which lives until it returns, and changes nothing else.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
+    }
+}
+
+fn bind_error(from: &str) -> String {
+    match Tunnel::builder(from, "127.0.0.1:1").bind() {
+        Ok(_) => panic!("{from} was bound"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn where_io_uring_is_forbidden_the_error_says_what_to_do() {
+    if !confined("exec") {
+        return;
+    }
+    forbid_io_uring(libc::EPERM);
+    let error = bind_error("127.0.0.1:0");
+    for words in ["io_uring is forbidden here", "kernel.io_uring_disabled", "seccomp"] {
+        assert!(error.contains(words) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn where_there_is_no_io_uring_the_error_says_so() {
+    if !confined("exec") {
+        return;
+    }
+    forbid_io_uring(libc::ENOSYS);
+    let error = bind_error("127.0.0.1:0");
+    assert!(error.contains("the kernel has no io_uring"), "{error}");
+}
+
+#[test]
+fn a_port_that_needs_rights_is_told() {
+    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    if !confined(&format!("exec unshare --net {nobody}")) {
+        return;
+    }
+    let error = bind_error("0.0.0.0:80");
+    assert!(error.contains("ports below 1024 need rights"), "{error}");
+}
+
+#[test]
+fn an_address_in_use_is_told_and_is_free_at_once_after_the_end() {
+    let to = echo_server("127.0.0.1:0");
+    let (tunnel, events) = Running::recorded(to);
+    exchange(patient(tunnel.connect()), b"leaves a socket in TIME_WAIT");
+    events.wait_for_close();
+    let address = tunnel.address;
+    let error = bind_error(&address.to_string());
+    assert!(error.contains("choose another port"), "{error}");
+    tunnel.stop();
+    drop(Tunnel::builder(address, to).bind().unwrap());
+}
+
+const LOOPBACK: &str = "ip link set lo up;";
+
+#[test]
+fn an_upstream_without_a_route_is_unreachable() {
+    if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} exec \"$@\"' sh")) {
+        return;
+    }
+    let (close, _) = not_reached("192.0.2.1:80");
+    assert_eq!(close, CloseReason::Unreachable { errno: libc::ENETUNREACH });
+}
+
+#[test]
+fn an_address_that_this_machine_cannot_reach_is_not_waited_for() {
+    let no_ipv6 = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6;";
+    if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} {no_ipv6} exec \"$@\"' sh")) {
+        return;
+    }
+    let (close, took) = not_reached("[::1]:80");
+    assert_eq!(close, CloseReason::Unreachable { errno: libc::EADDRNOTAVAIL });
+    assert!(took < Limits::default().connect_timeout, "{took:?}");
+}
+
+#[test]
+fn a_name_whose_first_address_refuses_is_reached_at_the_second() {
+    let hosts = "printf \"127.0.0.2 two.test\\n127.0.0.1 two.test\\n\" > /run/hosts;";
+    let mount = "mount -t tmpfs none /run;";
+    let bind = "mount --bind /run/hosts /etc/hosts;";
+    let inner = format!("{LOOPBACK} {mount} {hosts} {bind} exec \"$@\"");
+    if !confined(&format!("exec unshare --net --mount sh -ec '{inner}' sh")) {
+        return;
+    }
+    let found: Vec<_> = ("two.test", 0).to_socket_addrs().unwrap().map(|a| a.ip()).collect();
+    if found.len() != 2 {
+        println!("skipped: the resolver here knows only {found:?} of two addresses");
+        return;
+    }
+    let server = echo_server(&format!("{}:0", found[1]));
+    let (tunnel, events) = Running::recorded(format!("two.test:{}", server.port()));
+    exchange(patient(tunnel.connect()), b"second");
+    let connected = events.wait_for(|event| matches!(event.kind, EventKind::Connected(_)));
+    let EventKind::Connected(connected) = connected.kind else { unreachable!() };
+    assert_eq!(connected.server.socket_addr(), Some(server));
+    assert!(events.wait_for_close().is_clean());
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+/// A network in which packets to 192.0.2.1 vanish, and a resolver that asks there.
+fn silent_network() -> String {
+    let veth = "ip link add v0 type veth peer name v1; ip addr add 192.0.2.2/24 dev v0;\
+                ip link set v0 up; ip link set v1 up;\
+                ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev v0 nud permanent;";
+    let mount = "mount -t tmpfs none /run; echo nameserver 192.0.2.1 > /run/resolv.conf;\
+                 mount --bind /run/resolv.conf /etc/resolv.conf;";
+    format!("exec unshare --net --mount sh -ec '{LOOPBACK} {veth} {mount} exec \"$@\"' sh")
+}
+
+#[test]
+fn an_end_does_not_wait_for_a_name_server() {
+    if !confined(&silent_network()) {
+        return;
+    }
+    let (tunnel, events) = Running::recorded("nowhere.test:80");
+    let _client = tunnel.connect();
+    events.wait_for(|event| matches!(event.kind, EventKind::Open(_)));
+    let started = Instant::now();
+    tunnel.abort();
+    // A resolver asks for 5 seconds at least.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!(events.wait_for_close(), CloseReason::Stopped);
+    check_contract(&events.all());
+}
+
+#[test]
+fn an_upstream_that_swallows_packets_times_out() {
+    if !confined(&silent_network()) {
+        return;
+    }
+    let limits = Limits::default().connect_timeout(Duration::from_millis(200));
+    let (tunnel, events) = Running::recorded_with("192.0.2.1:80", |b| b.limits(limits));
+    let mut client = patient(tunnel.connect());
+    assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(events.wait_for_close(), CloseReason::ConnectTimeout);
+    tunnel.stop();
+    check_contract(&events.all());
+}
+
+#[test]
+fn packet_loss_loses_no_byte() {
+    let loss = "tc qdisc add dev lo root netem loss 2% delay 1ms;";
+    if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} {loss} exec \"$@\"' sh")) {
+        return;
+    }
+    let (tunnel, events) = Running::recorded(echo_server("127.0.0.1:0"));
+    exchange(patient(tunnel.connect()), &bytes(1, 1 << 20));
+    assert!(events.wait_for_close().is_clean());
+    tunnel.stop();
+    check_contract(&events.all());
+}

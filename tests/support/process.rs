@@ -1,0 +1,147 @@
+//! The real program as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use super::events::PATIENCE;
+
+/// A running `tcp_tunn`, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// What the listening lines told, in order; unix sockets left out.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// All of stderr so far.
+    pub(crate) stderr: Vec<String>,
+    stderr_lines: Receiver<String>,
+    stdout: Option<Receiver<Vec<u8>>>,
+}
+
+/// What a process left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` where a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Process {
+    /// Starts it and waits until it listens on everything that `--from` names.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let (mut process, stdout) = Self::spawn(args);
+        process.stdout = Some(read_all(stdout));
+        process.wait_until_listening(args);
+        process
+    }
+
+    /// The same, but stdout is the caller's, to be read or closed.
+    pub(crate) fn start_piped(args: &[&str]) -> (Self, ChildStdout) {
+        let (mut process, stdout) = Self::spawn(args);
+        process.wait_until_listening(args);
+        (process, stdout)
+    }
+
+    /// Runs it to an end that it comes to by itself.
+    pub(crate) fn run(args: &[&str]) -> Ended {
+        let (mut process, stdout) = Self::spawn(args);
+        process.stdout = Some(read_all(stdout));
+        process.wait()
+    }
+
+    fn spawn(args: &[&str]) -> (Self, ChildStdout) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tcp_tunn"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, stderr_lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let (addresses, stderr) = (Vec::new(), Vec::new());
+        (Self { child, addresses, stderr, stderr_lines, stdout: None }, stdout)
+    }
+
+    fn wait_until_listening(&mut self, args: &[&str]) {
+        for _ in args.iter().filter(|arg| **arg == "--from") {
+            let line = self.wait_for_line("listening on ");
+            let (address, _) = line["listening on ".len()..].split_once(" -> ").unwrap();
+            self.addresses.extend(address.parse::<SocketAddr>().ok());
+        }
+    }
+
+    /// Waits for the next line on stderr that has `words` in it.
+    pub(crate) fn wait_for_line(&mut self, words: &str) -> String {
+        loop {
+            let line = self.stderr_lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no '{words}' in {:?}", self.stderr));
+            self.stderr.push(line.clone());
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// A client of the first address.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addresses[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends a signal, such as `TERM`, to this process and no other.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
+        assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ended {
+        // The pipe's end is the process's: waiting for it has a time limit, `Child::wait` none.
+        while let Ok(line) = self.stderr_lines.recv_timeout(PATIENCE) {
+            self.stderr.push(line);
+        }
+        let stdout = self.stdout.take().map(|all| all.recv_timeout(PATIENCE).unwrap());
+        Ended {
+            code: self.child.wait().unwrap().code(),
+            stdout: stdout.unwrap_or_default(),
+            stderr: std::mem::take(&mut self.stderr),
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.wait()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_all(mut stdout: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, all) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stdout
+            .read_to_end(&mut bytes)
+            .and_then(|_| sender.send(bytes).map_err(std::io::Error::other))
+    });
+    all
+}

@@ -1,0 +1,141 @@
+//! The rules, and what breaks them.
+
+use super::text::{blank_comments_and_strings, mentions, without_tests};
+
+const COLUMNS_MAX: usize = 100;
+const LINES_MAX: usize = 500;
+
+/// Words that only some places may use.
+const ONLY: &[(&[&str], &[&str])] = &[
+    (&["tokio_uring", "io_uring", "unsafe"], &["src/ring/"]),
+    (&["etherparse"], &["src/packet/"]),
+    (&["pcap_file"], &["src/sink/pcapng/"]),
+    (
+        &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
+        &["src/cli/", "src/main.rs"],
+    ),
+];
+
+/// What a pure layer does not do: read, write, look at the clock, draw lots.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Instant::now",
+    "SystemTime::now",
+    "Utc::now",
+    "Local::now",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "UnixStream",
+    "std::hash::RandomState",
+    "RandomState",
+    "rand",
+    "getrandom",
+    "tokio",
+];
+
+/// Words that some places may not use.
+const NEVER: &[(&[&str], &[&str])] = &[
+    (&["crate", "super"], &["src/event.rs"]),
+    (IMPURE, &["src/event", "src/packet", "src/hexdump"]),
+    (&["crate::tunnel", "crate::ring", "tcp_tunn::tunnel"], &["src/sink"]),
+    (&["crate::tunnel", "crate::ring", "crate::sink", "std::net"], &["src/transform"]),
+    (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/ring"]),
+    (
+        &["sink::console", "sink::pcapng", "ConsoleSink", "PcapngSink", "crate::packet"],
+        &["src/tunnel"],
+    ),
+];
+
+/// What is never finished work.
+const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
+
+/// All that breaks a rule in the file at `path`, a line for each.
+pub(super) fn check(path: &str, text: &str) -> Vec<String> {
+    let code = blank_comments_and_strings(text);
+    let mut broken = Vec::new();
+    check_size(text, &mut broken);
+    for word in UNFINISHED.iter().filter(|word| code.contains(**word)) {
+        broken.push(format!("{word} is not for keeping"));
+    }
+    if path.starts_with("src/") && !path.ends_with("/tests.rs") {
+        check_layers(path, without_tests(&code), &mut broken);
+    }
+    broken.iter().map(|what| format!("{path}: {what}")).collect()
+}
+
+fn check_size(text: &str, broken: &mut Vec<String>) {
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        broken.push(format!("{lines} lines; split it by thought"));
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        let columns = line.chars().count();
+        if columns > COLUMNS_MAX {
+            broken.push(format!("line {number} has {columns} columns"));
+        }
+    }
+}
+
+fn check_layers(path: &str, code: &str, broken: &mut Vec<String>) {
+    let within = |places: &[&str]| places.iter().any(|place| path.starts_with(place));
+    for (words, places) in ONLY.iter().filter(|(_, places)| !within(places)) {
+        for word in words.iter().filter(|word| mentions(code, word)) {
+            broken.push(format!("{word} belongs in {} alone", places.join(" and ")));
+        }
+    }
+    for (words, _) in NEVER.iter().filter(|(_, places)| within(places)) {
+        for word in words.iter().filter(|word| mentions(code, word)) {
+            broken.push(format!("{word} has no place in this layer"));
+        }
+    }
+}
+
+#[test]
+fn what_breaks_a_rule_is_found() {
+    let long_line = "x".repeat(101);
+    let long_file = "\n".repeat(501);
+    for (path, text, word) in [
+        ("src/tunnel/run.rs", "use tokio_uring::net;", "tokio_uring belongs in src/ring/"),
+        ("src/tunnel/run.rs", "unsafe { f() }", "unsafe belongs"),
+        ("src/sink/mod.rs", "use etherparse::{TcpHeader};", "etherparse belongs"),
+        ("src/packet/mod.rs", "use pcap_file::pcapng;", "pcap_file belongs"),
+        ("src/tunnel/run.rs", "fn f() -> anyhow::Result<()> {}", "anyhow belongs"),
+        ("src/sink/mod.rs", "#[derive(clap::ValueEnum)]", "clap belongs"),
+        ("src/event.rs", "use crate::sink::Sink;", "crate has no place"),
+        ("src/packet/stream.rs", "let now = Instant::now();", "Instant::now has no place"),
+        ("src/packet/stream.rs", "use std::{fmt, fs};", "std::fs has no place"),
+        ("src/hexdump.rs", "use std::time::SystemTime;", "std::time::SystemTime has no place"),
+        ("src/sink/pcapng/mod.rs", "use crate::tunnel::Limits;", "crate::tunnel has no place"),
+        ("src/sink/mod.rs", "use crate::{event, tunnel};", "crate::tunnel has no place"),
+        ("src/tunnel/run.rs", "use crate::sink::pcapng::PcapngSink;", "sink::pcapng has no place"),
+        ("src/ring/mod.rs", "use crate::event::Event;", "crate::event has no place"),
+        ("src/transform/mod.rs", "use std::net::TcpStream;", "std::net has no place"),
+        ("tests/relay.rs", "#[test]\n#[ignore]\nfn f() {}", "#[ignore is not for keeping"),
+        ("examples/demo.rs", "fn f() { todo!() }", "todo! is not for keeping"),
+        ("benches/relay.rs", &long_line, "line 1 has 101 columns"),
+        ("fuzz/x.rs", &long_file, "501 lines"),
+    ] {
+        let broken = check(path, text);
+        assert!(broken.iter().any(|what| what.contains(word)), "{path}: {text}: {broken:?}");
+        assert!(broken.iter().all(|what| what.starts_with(path)), "{broken:?}");
+    }
+}
+
+#[test]
+fn what_breaks_no_rule_is_left_alone() {
+    for (path, text) in [
+        ("src/ring/mod.rs", "use tokio_uring::net; unsafe { f() }"),
+        ("src/main.rs", "use clap::Parser; fn f() -> anyhow::Result<()> {}"),
+        ("src/tunnel/run.rs", "// tokio_uring is not named here\nfn f() {}"),
+        ("src/tunnel/run.rs", "const HINT: &str = \"unsafe, todo!\";"),
+        ("src/tunnel/run.rs", "fn my_clap() {} fn unsafe_code() {}"),
+        ("src/packet/mod.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }"),
+        ("src/packet/tests.rs", "use std::fs;"),
+        ("tests/process.rs", "use std::net::TcpStream;"),
+    ] {
+        assert_eq!(check(path, text), Vec::<String>::new(), "{path}: {text}");
+    }
+}
