@@ -95,3 +95,13 @@ fn handles_and_tunnels_may_go_to_other_threads() {
     sent::<Builder>();
     shared::<Handle>();
 }
+
+#[test]
+fn more_sinks_than_can_be_fed_are_refused_in_words() {
+    let mut tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").bind().unwrap();
+    for _ in 0..65 {
+        tunnel.add_sink(SinkOptions::default(), |_: &tcp_tunn::event::Event| Ok(()));
+    }
+    let error = tunnel.run().unwrap_err();
+    assert!(error.to_string().starts_with("65 sinks are more than 64 ("), "{error}");
+}

@@ -17,7 +17,7 @@ pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use chunks::ChunkPool;
 pub(crate) use feeder::words_of;
 pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
-pub(crate) use recorder::{Recorder, SinkThreads};
+pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
 use crate::event::{ConnectionId, Event, Leg, Open, Timestamp};

@@ -129,7 +129,7 @@ pub struct SinkStats {
 /// empty: each hand-over may wake a worker.
 const RELEASES: usize = 16;
 /// A bit of a word stands for each sink.
-const SINKS_MAX: usize = 64;
+pub(crate) const SINKS_MAX: usize = 64;
 
 /// Feeds all sinks of a tunnel. Clones feed the same sinks.
 #[derive(Clone)]
@@ -140,19 +140,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts a thread for each sink. `on_failure` is called, from a sink's thread, when a sink
-    /// fails that the tunnel shall not outlive. `clock` tells ticking sinks the time.
+    /// Starts a thread for each of at most [`SINKS_MAX`] sinks. `on_failure` is called, from a
+    /// sink's thread, when a sink fails that the tunnel shall not outlive. `clock` tells ticking
+    /// sinks the time.
     pub(crate) fn start(
         sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
         clock: impl Fn() -> Timestamp + Clone + Send + 'static,
         on_failure: impl Fn() + Clone + Send + 'static,
     ) -> io::Result<(Self, SinkThreads)> {
-        if sinks.len() > SINKS_MAX {
-            return Err(io::Error::other(format!(
-                "{} sinks are more than {SINKS_MAX}",
-                sinks.len()
-            )));
-        }
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for (options, sink) in sinks {

@@ -177,8 +177,7 @@ impl Pair {
 /// ```
 pub trait Codec: Send + Sync {
     /// The transforms of a connection whose upstream has just answered. Both may share state, by
-    /// `Rc`: they run on one thread. A panic ends the connection as
-    /// [`Internal`](crate::event::CloseReason::Internal).
+    /// `Rc`: they run on one thread. A panic resets the connection, as one of a transform does.
     fn pair(&self, connection: ConnectionId, open: &Open) -> Pair;
 }
 

@@ -1,5 +1,6 @@
 //! Setting a tunnel up.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -120,6 +121,13 @@ impl Builder {
     }
 }
 
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Builder");
+        debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
 /// A listening socket and where its clients are connected to.
 pub struct Route {
     pub(super) listening: Listening,
@@ -145,6 +153,12 @@ impl Route {
     /// Where clients are connected to.
     pub const fn target(&self) -> &Address {
         &self.target
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.listening(), self.target)
     }
 }
 
@@ -196,5 +210,12 @@ impl Tunnel {
     /// What stops the tunnel and tells how it does, from any thread.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Tunnel");
+        debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
     }
 }

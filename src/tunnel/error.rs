@@ -44,6 +44,14 @@ pub enum RunError {
     /// A worker could not set up its ring.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// There are more sinks than a tunnel can feed.
+    #[error("{count} sinks are more than {max} (let one sink feed several others)")]
+    TooManySinks {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread: {0} (use fewer workers, or raise the limit of processes)")]
     Thread(io::Error),

@@ -1,5 +1,6 @@
 //! Running a tunnel to its end.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::error::RunError;
 use super::stop::{Phase, Phases};
 use super::worker::{Shared, serve};
 use crate::ring;
-use crate::sink::{Recorder, SinkReport, SinkStats, SinkThreads, words_of};
+use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads, words_of};
 
 /// How long a sink may take to finish once everything is to end at once.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,6 +76,12 @@ impl Handle {
     }
 }
 
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("phase", &self.phases.get()).finish_non_exhaustive()
+    }
+}
+
 impl Tunnel {
     /// Relays on threads of its own until [`Handle::stop`] is called or a sink fails whose
     /// [`OnError`](crate::sink::OnError) says stop. Returns when everything has ended.
@@ -121,6 +128,9 @@ impl Tunnel {
     }
 
     fn start(self) -> Result<(Arc<Shared>, SinkThreads), RunError> {
+        if self.sinks.len() > SINKS_MAX {
+            return Err(RunError::TooManySinks { count: self.sinks.len(), max: SINKS_MAX });
+        }
         let clock = Clock::start();
         let phases = self.handle.phases.clone();
         let (recorder, threads) = Recorder::start(
