@@ -83,7 +83,7 @@ pub(crate) fn opinion(path: &Path, allowed: &[&str]) -> (Judged, Vec<String>) {
     let (checked, complaints) = run("tcpdump", &["-nvv", "-r"], path);
     bad.extend(complaints);
     let tcp = checked.matches("(correct)").count();
-    if tcp != judged.packets - judged.icmp
+    if tcp != judged.packets - judged.icmpv6
         || checked.contains("(incorrect")
         || checked.contains("bad cksum")
     {
