@@ -13,7 +13,7 @@ use super::lane::{Dropped, Lane, Message};
 use crate::event::{Event, Timestamp};
 
 /// How long a flush may be put off while events keep coming, and how often a sink is ticked.
-const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a sink's thread works on.
 pub(super) struct Feeder {

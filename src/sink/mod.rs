@@ -103,7 +103,7 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Called about every 100 ms, with or without events, on a sink whose
+    /// Called about every 50 ms, with or without events, on a sink whose
     /// [`wants_ticks`](Self::wants_ticks) says so. By default this does nothing.
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         let _ = now;

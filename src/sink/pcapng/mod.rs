@@ -4,6 +4,7 @@
 //! written to; [`PcapOverIpSink`] to whoever connects.
 
 mod compress;
+mod direct;
 mod file;
 mod keylog;
 mod options;
@@ -17,6 +18,7 @@ mod tls;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub use self::options::{CaptureStats, PcapngOptions, RotateHandle, Rotation, StopAfter};
 pub use self::over_ip::PcapOverIpSink;
@@ -31,6 +33,10 @@ use crate::packet::{ConversationConfig, Conversations};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
+
+/// A queue that runs empty time and again does not make for a write each time, only the next tick
+/// or this does: bulk would be written in scraps, and many messages in a write each.
+const FLUSH_PACE: Duration = Duration::from_millis(25);
 
 /// Called once when a capture has come to its end by itself.
 type OnStop = Box<dyn FnOnce() + Send>;
@@ -55,6 +61,7 @@ pub struct PcapngSink {
     rotate: RotateHandle,
     stats: CaptureStats,
     last: Timestamp,
+    flushed: Instant,
 }
 
 impl PcapngSink {
@@ -115,6 +122,7 @@ impl PcapngSink {
             rotate: RotateHandle::default(),
             stats: CaptureStats::default(),
             last: Timestamp(0),
+            flushed: Instant::now(),
         };
         sink.reserve_secrets()?;
         Ok(sink)
@@ -225,9 +233,10 @@ impl Sink for PcapngSink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.update_secrets(self.last)? {
+        if self.flushed.elapsed() < FLUSH_PACE || self.update_secrets(self.last)? {
             return Ok(());
         }
+        self.flushed = Instant::now();
         self.write_out()?;
         self.output.flush()
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::direct::DirectFile;
 use super::file;
 
 /// Takes whole blocks, and makes them visible.
@@ -142,6 +143,10 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Output>> {
         Some("gz") => super::compress::gzip(file),
         Some("zst") => super::compress::zstd(file),
         _ if !file.metadata()?.is_file() => Ok(Box::new(Stream(file))),
-        _ => Ok(Box::new(PlainFile::new(file))),
+        _ => match DirectFile::new(path, &file) {
+            Ok(direct) => Ok(Box::new(direct)),
+            // In memory, over a network: many a file system knows no direct writes.
+            Err(_) => Ok(Box::new(PlainFile::new(file))),
+        },
     }
 }
