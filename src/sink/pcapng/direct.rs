@@ -16,7 +16,7 @@ use super::output::Output;
 /// What a direct write begins and ends on; no disk has larger sectors.
 const ALIGNMENT: usize = 4096;
 /// How much is written at once.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 4 << 20;
 /// An unassigned block type from the range for local use (pcapng 11.1), which readers skip.
 const FILLER: u32 = 0x8000_0000 | 0x5450_4144;
 /// The shortest block: type, length and length again.
@@ -129,7 +129,7 @@ struct Aligned {
 impl Aligned {
     /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
     fn new() -> Self {
-        let mut aligned = Self { memory: Vec::with_capacity(4 * CHUNK), skip: 0 };
+        let mut aligned = Self { memory: Vec::with_capacity(2 * CHUNK), skip: 0 };
         aligned.align();
         aligned
     }
