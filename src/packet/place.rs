@@ -32,11 +32,14 @@ fn unknown_server(target: &str) -> SocketAddr {
 /// own: a unix socket's client, the tunnel's end of a connection that never came to be, one of
 /// two that cannot be told apart.
 ///
-/// It lies in `198.19.0.0/16`, the other half of RFC 2544's; its last two bytes come from the
-/// listener, its port from the connection's number.
-pub(super) fn stand_in(id: ConnectionId, listener: &Endpoint, attempt: u64) -> SocketAddr {
-    let host = hash(listener.to_string().as_bytes());
-    synthetic(19, host, 49152 + (id.0.wrapping_add(attempt) % 16384) as u16)
+/// It lies in `198.19.0.0/16`, the other half of RFC 2544's. The connection's number decides its
+/// port, `towards` what it speaks to its address; every 16384 connections, or with each attempt,
+/// comes the next address.
+pub(super) fn stand_in(id: ConnectionId, towards: &str, attempt: u64) -> SocketAddr {
+    const PORTS: u64 = 1 << 14;
+    let first = hash(towards.as_bytes());
+    let host = first.wrapping_add((id.0 / PORTS).wrapping_add(attempt) as u16);
+    synthetic(19, host, 49152 + (id.0 % PORTS) as u16)
 }
 
 const fn synthetic(second: u8, host: u16, port: u16) -> SocketAddr {
@@ -53,7 +56,7 @@ fn hash(bytes: &[u8]) -> u16 {
 
 /// Where a client's end is drawn.
 pub(super) fn client_place(id: ConnectionId, client: &Endpoint, listener: &Endpoint) -> SocketAddr {
-    client.socket_addr().unwrap_or_else(|| stand_in(id, listener, 0))
+    client.socket_addr().unwrap_or_else(|| stand_in(id, &listener.to_string(), 0))
 }
 
 /// Where a server's end is drawn; `target` names it where it is not known.
@@ -128,13 +131,10 @@ mod tests {
 
     #[test]
     fn stand_ins_of_neighbours_differ() {
-        let listener = Endpoint::Unix(None);
         let ends: std::collections::HashSet<_> =
-            (0..16384).map(|id| stand_in(ConnectionId(id), &listener, 0)).collect();
-        assert_eq!(ends.len(), 16384);
-        assert_eq!(
-            stand_in(ConnectionId(1), &listener, 1),
-            stand_in(ConnectionId(2), &listener, 0)
-        );
+            (0..100_000).map(|id| stand_in(ConnectionId(id), "unix:/run/x", 0)).collect();
+        assert_eq!(ends.len(), 100_000);
+        let next = stand_in(ConnectionId(1), "unix:/run/x", 1);
+        assert_eq!(next, stand_in(ConnectionId(16385), "unix:/run/x", 0));
     }
 }

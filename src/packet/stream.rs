@@ -10,6 +10,9 @@ use crate::event::{Side, Timestamp};
 /// Wireshark takes long silence for loss.
 const SEGMENTS_UNANSWERED: u32 = 16;
 const BYTES_UNANSWERED: u32 = 1 << 20;
+/// Before the other side has spoken but for its SYN, whose window is never scaled (RFC 7323
+/// section 2.2), no more than this window may be on its way.
+const FIRST_BYTES_UNANSWERED: u32 = 65535;
 
 /// What one side has said so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +22,8 @@ struct Half {
     /// Up to where the other side has acknowledged it.
     acknowledged: u32,
     segments_unanswered: u32,
+    /// How many bytes may be on their way.
+    window: u32,
     /// How many bytes of data it has said, dropped ones included.
     said: u64,
     /// Bytes dropped just before what it says next.
@@ -33,6 +38,7 @@ impl Half {
             next: isn,
             acknowledged: isn,
             segments_unanswered: 0,
+            window: FIRST_BYTES_UNANSWERED,
             said: 0,
             dropped: 0,
             finished: false,
@@ -113,7 +119,10 @@ impl Stream {
         mss: u16,
         isns: [u32; 2],
     ) -> Self {
-        let halves = [Half::starting_at(isns[0]), Half::starting_at(isns[1])];
+        // An acknowledgement of it would have the number 0, as the SYN has, and Wireshark would
+        // take the one for a duplicate of the other.
+        let server = if isns[1] == u32::MAX { 0 } else { isns[1] };
+        let halves = [Half::starting_at(isns[0]), Half::starting_at(server)];
         Self { interface, ends, mss, halves, state: State::Fresh }
     }
 
@@ -214,9 +223,9 @@ impl Stream {
         let mut segments = bytes.unwrap_or_default().chunks(usize::from(self.mss)).peekable();
         while let Some(payload) = segments.next() {
             let half = self.half(side);
-            if half.segments_unanswered >= SEGMENTS_UNANSWERED
-                || half.unanswered() >= BYTES_UNANSWERED
-            {
+            // A window that is full to the last byte would be worth a note.
+            let full = half.unanswered() + payload.len() as u32 >= half.window;
+            if full || half.segments_unanswered >= SEGMENTS_UNANSWERED {
                 self.acknowledge(at, side)?;
             }
             let segment = Segment { psh: segments.peek().is_none(), ..self.plain(side) };
@@ -239,6 +248,16 @@ impl Stream {
             return Ok(());
         }
         self.draw(at, !side, self.plain(!side), &[], None)
+    }
+
+    /// Acknowledges what is not, so that the stream can be [resumed](Self::resume).
+    pub(super) fn settle<W: PacketWriter>(&mut self, at: &mut At<'_, W>) -> Result<(), W::Error> {
+        for side in [Side::Client, Side::Server] {
+            self.acknowledge(at, side)?;
+        }
+        // Of the server a new reader will have seen its SYN alone.
+        self.half_mut(Side::Client).window = FIRST_BYTES_UNANSWERED;
+        Ok(())
     }
 
     /// `side` is done, after `said` bytes, and its peer acknowledges it.
@@ -290,8 +309,8 @@ impl Stream {
     }
 
     /// Draws the stream anew as it stands, for a reader who has seen nothing of it: a handshake
-    /// whose sequence numbers are the current ones, and the FINs that were. Nothing may be
-    /// unacknowledged.
+    /// whose sequence numbers are the current ones, and the FINs that were. It must be
+    /// [settled](Self::settle).
     pub(super) fn resume<W: PacketWriter>(
         &self,
         at: &mut At<'_, W>,
@@ -357,6 +376,9 @@ impl Stream {
             let peer = self.half_mut(!side);
             peer.acknowledged = ack;
             peer.segments_unanswered = 0;
+            if !segment.syn {
+                peer.window = BYTES_UNANSWERED;
+            }
         }
         at.packet(&Packet {
             interface: self.interface,
