@@ -13,6 +13,7 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod packet;
 mod public_api;
 mod relay;
 mod scarce;

@@ -1,13 +1,13 @@
 //! One connection: its events become one stream, or two.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::stream::{At, Stream};
 use super::{Interface, PacketWriter, View, place};
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
-    Side, Totals,
+    Side, Timestamp, Totals,
 };
 
 /// What a conversation is drawn with.
@@ -15,13 +15,14 @@ pub(super) struct Drawing<'a> {
     pub(super) view: View,
     pub(super) segment_size: u16,
     pub(super) isn: &'a mut dyn FnMut() -> u32,
-    /// Whether a live stream has these ends already.
-    pub(super) taken: &'a dyn Fn(Interface, SocketAddr, SocketAddr) -> bool,
+    /// Whether a live stream has these ends already, whichever of them is the client.
+    pub(super) taken: &'a dyn Fn([SocketAddr; 2]) -> bool,
 }
 
 /// A connection as far as it has come.
 pub(super) struct Conversation {
     id: ConnectionId,
+    opened: Timestamp,
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
     /// One in the direct view, client leg and server leg in the other; the latter begins later.
@@ -36,17 +37,17 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
-        let open = Arc::clone(open);
-        let mut conversation = Self { id, open, connected: None, streams: Vec::new() };
+        let (opened, open) = (at.time, Arc::clone(open));
+        let mut conversation = Self { id, opened, open, connected: None, streams: Vec::new() };
         match drawing.view {
             // Where the address is not certain the SYN waits for the one that answers.
             View::Direct if conversation.open.server.is_some() => {
-                conversation.begin(Interface::Direct, drawing, at)?;
+                conversation.begin(Interface::Direct, None, drawing, at)?;
             }
             View::Direct => {}
             View::Both => {
                 // The kernel has shaken hands with the client before it was accepted.
-                conversation.begin(Interface::ClientLeg, drawing, at)?;
+                conversation.begin(Interface::ClientLeg, None, drawing, at)?;
                 conversation.accept(at)?;
             }
         }
@@ -63,7 +64,7 @@ impl Conversation {
         match kind {
             EventKind::Connected(connected) if self.connected.is_none() => {
                 self.connected = Some(Arc::clone(connected));
-                self.begin_upstream(drawing, at)?;
+                self.begin_upstream(None, drawing, at)?;
                 self.accept(at)
             }
             EventKind::Data { direction, leg, offset, bytes } => {
@@ -82,34 +83,19 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
-        // One that was never reached shows the attempt; a name that was never resolved did not
-        // come to one on the server's leg.
-        let attempted = !matches!(reason, CloseReason::ResolveFailed { .. });
-        if self.connected.is_none() && (attempted || drawing.view == View::Direct) {
-            self.begin_upstream(drawing, at)?;
-        }
         let comment = format!("connection {}: {reason}", self.id);
+        if self.connected.is_none() {
+            self.begin_upstream(Some(reason), drawing, at)?;
+        }
         let reached = self.connected.is_some();
         for (interface, stream) in &mut self.streams {
-            let said = [
-                said(*interface, Direction::ClientToServer, totals),
-                said(*interface, Direction::ServerToClient, totals),
-            ];
-            let upstream_pending = !reached && *interface != Interface::ClientLeg;
-            match reason {
-                CloseReason::Finished { .. } => {
-                    stream.acknowledge(at, Side::Client)?;
-                    stream.acknowledge(at, Side::Server)?;
-                }
-                CloseReason::ConnectTimeout if upstream_pending => {}
-                CloseReason::Unreachable { errno } if upstream_pending => {
-                    stream.unreachable(at, is_about_a_network(*errno), &comment)?;
-                }
-                CloseReason::Reset { by: Side::Client } if upstream_pending => {
-                    stream.reset(at, Side::Client, said, &comment)?;
-                }
-                _ if upstream_pending => stream.refuse(at, &comment)?,
-                _ => stream.reset(at, resetting_side(*interface, reason), said, &comment)?,
+            let said = [Direction::ClientToServer, Direction::ServerToClient].map(|direction| {
+                leg_total(shown_leg(*interface, direction), totals.get(direction))
+            });
+            if reached || *interface == Interface::ClientLeg {
+                end_of_stream(*interface, stream, reason, said, &comment, at)?;
+            } else {
+                end_of_attempt(*interface, stream, reason, &comment, at)?;
             }
         }
         Ok(())
@@ -127,15 +113,14 @@ impl Conversation {
 
     /// Acknowledges whatever is not, so that the streams can be resumed.
     pub(super) fn settle<W: PacketWriter>(&mut self, at: &mut At<'_, W>) -> Result<(), W::Error> {
-        for (_, stream) in &mut self.streams {
-            stream.acknowledge(at, Side::Client)?;
-            stream.acknowledge(at, Side::Server)?;
-        }
-        Ok(())
+        self.streams.iter_mut().try_for_each(|(_, stream)| stream.settle(at))
     }
 
+    /// Draws the SYN towards the server, if it has not been: late, when the server's address has
+    /// become certain, or not even an attempt was made to find out (`failed`).
     fn begin_upstream<W: PacketWriter>(
         &mut self,
+        failed: Option<&CloseReason>,
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
@@ -143,25 +128,34 @@ impl Conversation {
             View::Direct => Interface::Direct,
             View::Both => Interface::ServerLeg,
         };
-        if self.streams.iter().any(|(existing, _)| *existing == interface) {
+        let exists = self.streams.iter().any(|(existing, _)| *existing == interface);
+        // Without an address there was nothing to be sent on the server's leg.
+        let unsent = matches!(failed, Some(CloseReason::ResolveFailed { .. }))
+            && interface == Interface::ServerLeg;
+        if exists || unsent {
             return Ok(());
         }
-        self.begin(interface, drawing, at)
+        // The attempt began when the client was accepted.
+        self.begin(interface, failed, drawing, &mut at.back_at(self.opened))
     }
 
     /// Draws the SYN of a new stream.
     fn begin<W: PacketWriter>(
         &mut self,
         interface: Interface,
+        failed: Option<&CloseReason>,
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
-        let (client, server) = self.ends(interface, drawing);
+        let ends = self.ends(interface, drawing);
         let isns = [(drawing.isn)(), (drawing.isn)()];
-        let mss = drawing.segment_size;
-        let mut stream = Stream::new(interface, client, server, mss, isns);
+        let mut stream = Stream::new(interface, ends, drawing.segment_size, isns);
         self.name(&stream, at)?;
-        stream.syn(at, &self.comment())?;
+        let mut comment = self.comment();
+        if let Some(reason) = failed.filter(|reason| is_silent(interface, reason)) {
+            comment.push_str(&format!(": {reason}"));
+        }
+        stream.syn(at, &comment)?;
         self.streams.push((interface, stream));
         Ok(())
     }
@@ -191,8 +185,9 @@ impl Conversation {
             if leg == shown {
                 stream.data(at, sender, offset, bytes)?;
             }
-            // What was sent on has been delivered.
-            if leg == Leg::Sent {
+            // In the direct view what was sent on has been delivered. On the legs each kernel has
+            // taken the bytes by the time that the tunnel knows of it.
+            if leg == Leg::Sent || *interface != Interface::Direct {
                 stream.acknowledge(at, sender)?;
             }
         }
@@ -212,50 +207,70 @@ impl Conversation {
         Ok(())
     }
 
-    /// The ends that a stream is drawn between.
-    fn ends(&self, interface: Interface, drawing: &Drawing<'_>) -> (SocketAddr, SocketAddr) {
+    /// The ends that a stream is drawn between, client's first: the real ones, unless a live stream
+    /// has them.
+    ///
+    /// Two clients may have one address and port where they come by different listeners, and a
+    /// tunnel may lead into another of its own. The direct view can show the leg that the client
+    /// really has; after that only a stand-in tells them apart.
+    fn ends(&self, interface: Interface, drawing: &Drawing<'_>) -> [SocketAddr; 2] {
         let client = place::client_place(self.id, &self.open.client, &self.open.listener);
-        let listener = place::server_place(Some(&self.open.listener), "");
-        let server = self.connected.as_ref().map(|connected| &connected.server);
-        let server = place::server_place(server.or(self.open.server.as_ref()), &self.open.target);
-        let (from, to) = match interface {
-            Interface::Direct => (client, server),
-            Interface::ClientLeg => (client, listener),
-            Interface::ServerLeg => (self.local(server), server),
+        let (listener, server) = (self.listener(), self.server());
+        let real = match interface {
+            Interface::Direct => [client, server],
+            Interface::ClientLeg => [client, listener],
+            Interface::ServerLeg => [self.local(), server],
         };
-        let ends = place::one_family(from, to);
-        if interface == Interface::Direct && (drawing.taken)(interface, ends.0, ends.1) {
-            // Another client with the same address and port came by another listener to the same
-            // server: only the leg that it really has tells them apart.
-            return place::one_family(client, listener);
-        }
-        ends
+        let stand_in = |attempt| [place::stand_in(self.id, &self.open.target, attempt), real[1]];
+        let fallback = (interface == Interface::Direct).then_some([client, listener]);
+        let mut choices = [real]
+            .into_iter()
+            .chain(fallback)
+            .chain((0..16384).map(stand_in))
+            .map(place::one_family);
+        let free = choices.find(|ends| ends[0] != ends[1] && !(drawing.taken)(*ends));
+        free.unwrap_or_else(|| place::one_family(real))
     }
 
-    /// The tunnel's end towards the server; a likely one where none was reached.
-    fn local(&self, server: SocketAddr) -> SocketAddr {
-        match self.connected.as_ref().map(|connected| &connected.local) {
-            Some(Endpoint::Tcp(local)) => *local,
-            _ => {
-                let unnamed = Endpoint::Unix(None);
-                let likely = place::client_place(self.id, &unnamed, &self.open.listener);
-                SocketAddr::new(server.ip(), likely.port())
-            }
-        }
+    fn listener(&self) -> SocketAddr {
+        place::server_place(Some(&self.open.listener), "")
     }
 
+    fn server(&self) -> SocketAddr {
+        let connected = self.connected.as_ref().map(|connected| &connected.server);
+        place::server_place(connected.or(self.open.server.as_ref()), &self.open.target)
+    }
+
+    /// The tunnel's end towards the server; a stand-in where there is none.
+    fn local(&self) -> SocketAddr {
+        let local = self.connected.as_ref().and_then(|connected| connected.local.socket_addr());
+        local.unwrap_or_else(|| place::stand_in(self.id, &self.open.target, 0))
+    }
+
+    /// Tells the names of the stream's ends that have some.
     fn name<W: PacketWriter>(&self, stream: &Stream, at: &mut At<'_, W>) -> Result<(), W::Error> {
-        let is_ip = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let target = &*self.open.target;
-        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
-        if target.starts_with("unix:") {
-            at.writer.name(stream.server().ip(), target)?;
-        } else if !is_ip(host) {
-            at.writer.name(stream.server().ip(), host)?;
-        }
-        if matches!(self.open.client, Endpoint::Unix(_)) {
-            let name = format!("client-of-{}", self.open.listener);
-            at.writer.name(stream.client().ip(), &name)?;
+        let path = |endpoint: &Endpoint| match endpoint {
+            Endpoint::Unix(Some(_)) => Some(endpoint.to_string()),
+            _ => None,
+        };
+        let server = place::host_name(&self.open.target).map(str::to_owned);
+        let client = match &self.open.client {
+            Endpoint::Unix(_) => Some(format!("client-of-{}", self.open.listener)),
+            Endpoint::Tcp(_) => None,
+        };
+        let client_place = place::client_place(self.id, &self.open.client, &self.open.listener);
+        let named = [
+            (client_place, client),
+            (self.listener(), path(&self.open.listener)),
+            (self.server(), server),
+        ];
+        for end in stream.ends() {
+            let is_end = |place: &SocketAddr| place.ip().to_canonical() == end.ip().to_canonical();
+            for (_, name) in named.iter().filter(|(place, _)| is_end(place)) {
+                if let Some(name) = name {
+                    at.writer.name(end.ip(), name)?;
+                }
+            }
         }
         Ok(())
     }
@@ -286,8 +301,54 @@ const fn leg_total(leg: Leg, totals: Totals) -> u64 {
     }
 }
 
-fn said(interface: Interface, direction: Direction, totals: BothTotals) -> u64 {
-    leg_total(shown_leg(interface, direction), totals.get(direction))
+/// The end of a stream that both sides had agreed on.
+fn end_of_stream<W: PacketWriter>(
+    interface: Interface,
+    stream: &mut Stream,
+    reason: &CloseReason,
+    said: [u64; 2],
+    comment: &str,
+    at: &mut At<'_, W>,
+) -> Result<(), W::Error> {
+    let CloseReason::Finished { first } = reason else {
+        return stream.reset(at, resetting_side(interface, reason), said, comment);
+    };
+    for side in [*first, !*first] {
+        stream.finish(at, side, said[side as usize])?;
+    }
+    Ok(())
+}
+
+/// The end of a connection that the server never answered, or with a refusal.
+fn end_of_attempt<W: PacketWriter>(
+    interface: Interface,
+    stream: &mut Stream,
+    reason: &CloseReason,
+    comment: &str,
+    at: &mut At<'_, W>,
+) -> Result<(), W::Error> {
+    match reason {
+        _ if is_silent(interface, reason) => Ok(()),
+        CloseReason::Unreachable { errno } => {
+            stream.unreachable(at, is_about_a_network(*errno), comment)
+        }
+        CloseReason::Reset { by: Side::Client } => stream.reset(at, Side::Client, [0; 2], comment),
+        _ => stream.refuse(at, comment),
+    }
+}
+
+/// Whether an attempt that ended for `reason` left nothing on the wire but its SYN.
+///
+/// What the tunnel or the client ends is seen by the client as a reset, but the server's leg shows
+/// only what the server did.
+const fn is_silent(interface: Interface, reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::ConnectTimeout => true,
+        CloseReason::Refused
+        | CloseReason::Unreachable { .. }
+        | CloseReason::Reset { by: Side::Server } => false,
+        _ => matches!(interface, Interface::ServerLeg),
+    }
 }
 
 /// Who is seen to reset a stream: the peer that did, on its own leg; else the tunnel, which is
@@ -310,4 +371,15 @@ fn resetting_side(interface: Interface, reason: &CloseReason) -> Side {
 const fn is_about_a_network(errno: i32) -> bool {
     // ENETDOWN and ENETUNREACH of Linux; this layer knows no operating system otherwise.
     matches!(errno, 100 | 101)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_connections_fit_in_a_few_megabytes() {
+        let both_legs = size_of::<Conversation>() + 2 * size_of::<(Interface, Stream)>();
+        assert!(both_legs <= 400, "{both_legs} bytes");
+    }
 }

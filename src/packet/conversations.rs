@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::conversation::{Conversation, Drawing};
 use super::stream::At;
-use super::{Interface, PacketWriter, View};
+use super::{PacketWriter, View};
 use crate::event::{ConnectionId, Event, EventKind, Timestamp};
 
 /// The largest number of bytes in a segment that is drawn. Checked when it is made.
@@ -78,8 +78,10 @@ pub struct Conversations {
     config: ConversationConfig,
     isn: Box<dyn FnMut() -> u32 + Send>,
     live: HashMap<ConnectionId, Conversation>,
-    ends: HashSet<(Interface, SocketAddr, SocketAddr)>,
-    last: Timestamp,
+    /// Of all live streams, the lower one first.
+    ends: HashSet<[SocketAddr; 2]>,
+    /// When the last packet was drawn.
+    drawn: Timestamp,
 }
 
 impl Conversations {
@@ -88,7 +90,7 @@ impl Conversations {
     /// retransmissions.
     pub fn new(config: ConversationConfig, isn: Box<dyn FnMut() -> u32 + Send>) -> Self {
         let (live, ends) = (HashMap::new(), HashSet::new());
-        Self { config, isn, live, ends, last: Timestamp(0) }
+        Self { config, isn, live, ends, drawn: Timestamp(0) }
     }
 
     /// How many connections are open.
@@ -111,10 +113,9 @@ impl Conversations {
         event: &Event,
         writer: &mut W,
     ) -> Result<(), W::Error> {
-        let Self { config, isn, live, ends, last } = self;
-        *last = event.time.max(*last);
-        let mut at = At { time: *last, writer };
-        let taken = |interface, from, to| ends.contains(&(interface, from, to));
+        let Self { config, isn, live, ends, drawn } = self;
+        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let taken = |pair| ends.contains(&sorted(pair));
         let mut drawing = Drawing {
             view: config.view,
             segment_size: config.segment_size.get(),
@@ -159,7 +160,7 @@ impl Conversations {
     ///
     /// What `writer` said.
     pub fn settle<W: PacketWriter>(&mut self, writer: &mut W) -> Result<(), W::Error> {
-        let mut at = At { time: self.last, writer };
+        let mut at = At { time: self.drawn, drawn: &mut self.drawn, writer };
         self.live.values_mut().try_for_each(|conversation| conversation.settle(&mut at))
     }
 
@@ -171,18 +172,21 @@ impl Conversations {
     ///
     /// What `writer` said.
     pub fn resume<W: PacketWriter>(&self, writer: &mut W) -> Result<(), W::Error> {
-        let mut at = At { time: self.last, writer };
+        let mut drawn = self.drawn;
+        let mut at = At { time: self.drawn, drawn: &mut drawn, writer };
         let mut ids: Vec<_> = self.live.keys().collect();
         ids.sort_unstable();
         ids.into_iter().try_for_each(|id| self.live[id].resume(&mut at))
     }
 }
 
-fn ends_of(
-    conversation: &Conversation,
-) -> impl Iterator<Item = (Interface, SocketAddr, SocketAddr)> {
-    conversation
-        .streams
-        .iter()
-        .map(|(interface, stream)| (*interface, stream.client(), stream.server()))
+fn ends_of(conversation: &Conversation) -> impl Iterator<Item = [SocketAddr; 2]> {
+    conversation.streams.iter().map(|(_, stream)| sorted(stream.ends()))
+}
+
+/// Readers of a capture tell streams apart by both ends, whichever is the client, and by nothing
+/// else, not even the interface.
+fn sorted(mut ends: [SocketAddr; 2]) -> [SocketAddr; 2] {
+    ends.sort_unstable();
+    ends
 }

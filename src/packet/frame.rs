@@ -173,8 +173,14 @@ fn mac(address: IpAddr) -> [u8; 6] {
 
 /// The frame that says that the segment `refused` on `path` could not be delivered: ICMP
 /// "destination unreachable" (RFC 792) with the host or network code, or ICMPv6's (RFC 4443
-/// section 3.1). It quotes the segment's headers.
-pub(super) fn unreachable(path: Path, ip_id: u16, refused: &Segment, network: bool) -> Headers {
+/// section 3.1). It quotes the segment's headers. `ip_ids` are the segment's and the frame's own.
+pub(super) fn unreachable(
+    path: Path,
+    ip_ids: [u16; 2],
+    refused: &Segment,
+    network: bool,
+) -> Headers {
+    let [quoted_id, ip_id] = ip_ids;
     let quoted_tcp = {
         let mut header = tcp_header(path, refused);
         let sum = pseudo_header(path, header.header_len()).add(&header.to_bytes());
@@ -182,7 +188,7 @@ pub(super) fn unreachable(path: Path, ip_id: u16, refused: &Segment, network: bo
         header
     };
     let mut quote = Headers::new();
-    push_ip_header(&mut quote, path, ip_id, IpNumber::TCP, quoted_tcp.header_len());
+    push_ip_header(&mut quote, path, quoted_id, IpNumber::TCP, quoted_tcp.header_len());
     quote.push(&quoted_tcp.to_bytes());
     let quote = quote.as_slice();
     let back = Path { from: path.to, to: path.from };

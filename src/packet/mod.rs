@@ -51,7 +51,8 @@ pub struct Packet<'a> {
     pub headers: &'a [u8],
     /// What follows the headers.
     pub payload: &'a [u8],
-    /// Payload bytes of this direction that were dropped just before this packet.
+    /// Payload bytes of this direction that were dropped just before this packet; on a reset,
+    /// the last packet of a stream, those of the other direction too.
     pub dropped: u64,
     /// What a wire could not say.
     pub comment: Option<&'a str>,

@@ -28,11 +28,18 @@ fn unknown_server(target: &str) -> SocketAddr {
     synthetic(18, hash(host.as_bytes()), port.parse().unwrap_or(UNNAMED_PORT))
 }
 
-/// The address that stands for a client of a unix socket: `198.19.0.0/16` with two bytes from the
-/// listener's path, and a port from the connection's number.
-fn unix_client(id: ConnectionId, listener: &Endpoint) -> SocketAddr {
-    let path = listener.to_string();
-    synthetic(19, hash(path.as_bytes()), 49152 + (id.0 % 16384) as u16)
+/// The `attempt`th address that stands for the client's end of a connection that has none of its
+/// own: a unix socket's client, the tunnel's end of a connection that never came to be, one of
+/// two that cannot be told apart.
+///
+/// It lies in `198.19.0.0/16`, the other half of RFC 2544's. The connection's number decides its
+/// port, `towards` what it speaks to its address; every 16384 connections, or with each attempt,
+/// comes the next address.
+pub(super) fn stand_in(id: ConnectionId, towards: &str, attempt: u64) -> SocketAddr {
+    const PORTS: u64 = 1 << 14;
+    let first = hash(towards.as_bytes());
+    let host = first.wrapping_add((id.0 / PORTS).wrapping_add(attempt) as u16);
+    synthetic(19, host, 49152 + (id.0 % PORTS) as u16)
 }
 
 const fn synthetic(second: u8, host: u16, port: u16) -> SocketAddr {
@@ -49,7 +56,7 @@ fn hash(bytes: &[u8]) -> u16 {
 
 /// Where a client's end is drawn.
 pub(super) fn client_place(id: ConnectionId, client: &Endpoint, listener: &Endpoint) -> SocketAddr {
-    client.socket_addr().unwrap_or_else(|| unix_client(id, listener))
+    client.socket_addr().unwrap_or_else(|| stand_in(id, &listener.to_string(), 0))
 }
 
 /// Where a server's end is drawn; `target` names it where it is not known.
@@ -61,17 +68,27 @@ pub(super) fn server_place(endpoint: Option<&Endpoint>, target: &str) -> SocketA
     }
 }
 
-/// Both in one family: an IPv4 address beside an IPv6 one is drawn mapped (RFC 4291 section
-/// 2.5.5.2).
-pub(super) fn one_family(a: SocketAddr, b: SocketAddr) -> (SocketAddr, SocketAddr) {
-    if a.is_ipv4() == b.is_ipv4() {
-        return (a, b);
+/// The name of a target's host, `None` where it is an address. The name of a unix socket is
+/// `unix:` and its path.
+pub(super) fn host_name(target: &str) -> Option<&str> {
+    if target.starts_with("unix:") {
+        return Some(target);
     }
-    let map = |address: SocketAddr| match address.ip() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-        IpAddr::V6(_) => address,
-    };
-    (map(a), map(b))
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_err().then_some(host)
+}
+
+/// Both in one family: IPv4 where both can be that, otherwise IPv6, an IPv4 address mapped into it
+/// (RFC 4291 section 2.5.5.2).
+pub(super) fn one_family(ends: [SocketAddr; 2]) -> [SocketAddr; 2] {
+    let plain = ends.map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
+    if plain.iter().all(SocketAddr::is_ipv4) {
+        return plain;
+    }
+    plain.map(|end| match end.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), end.port()),
+        IpAddr::V6(_) => end,
+    })
 }
 
 #[cfg(test)]
@@ -89,7 +106,35 @@ mod tests {
 
     #[test]
     fn mixed_families_meet_in_ipv6() {
-        let (a, b) = one_family("1.2.3.4:5".parse().unwrap(), "[::1]:6".parse().unwrap());
-        assert_eq!((a.to_string(), b.to_string()), ("[::ffff:1.2.3.4]:5".into(), "[::1]:6".into()));
+        let meet = |a: &str, b: &str| {
+            one_family([a.parse().unwrap(), b.parse().unwrap()]).map(|end| end.to_string())
+        };
+        assert_eq!(meet("1.2.3.4:5", "[::1]:6"), ["[::ffff:1.2.3.4]:5", "[::1]:6"]);
+        assert_eq!(meet("[::1]:6", "1.2.3.4:5"), ["[::1]:6", "[::ffff:1.2.3.4]:5"]);
+        assert_eq!(meet("[::ffff:1.2.3.4]:5", "[::1]:6"), ["[::ffff:1.2.3.4]:5", "[::1]:6"]);
+    }
+
+    #[test]
+    fn what_a_listener_for_both_families_maps_is_drawn_as_the_ipv4_it_is() {
+        let ends =
+            one_family(["[::ffff:1.2.3.4]:5".parse().unwrap(), "5.6.7.8:9".parse().unwrap()]);
+        assert_eq!(ends.map(|end| end.to_string()), ["1.2.3.4:5", "5.6.7.8:9"]);
+    }
+
+    #[test]
+    fn only_a_name_is_a_name() {
+        assert_eq!(host_name("example.com:80"), Some("example.com"));
+        assert_eq!(host_name("unix:/run/x.sock"), Some("unix:/run/x.sock"));
+        assert_eq!(host_name("10.0.0.1:80"), None);
+        assert_eq!(host_name("[::1]:80"), None);
+    }
+
+    #[test]
+    fn stand_ins_of_neighbours_differ() {
+        let ends: std::collections::HashSet<_> =
+            (0..100_000).map(|id| stand_in(ConnectionId(id), "unix:/run/x", 0)).collect();
+        assert_eq!(ends.len(), 100_000);
+        let next = stand_in(ConnectionId(1), "unix:/run/x", 1);
+        assert_eq!(next, stand_in(ConnectionId(16385), "unix:/run/x", 0));
     }
 }

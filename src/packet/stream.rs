@@ -10,6 +10,9 @@ use crate::event::{Side, Timestamp};
 /// Wireshark takes long silence for loss.
 const SEGMENTS_UNANSWERED: u32 = 16;
 const BYTES_UNANSWERED: u32 = 1 << 20;
+/// Before the other side has spoken but for its SYN, whose window is never scaled (RFC 7323
+/// section 2.2), no more than this window may be on its way.
+const FIRST_BYTES_UNANSWERED: u32 = 65535;
 
 /// What one side has said so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +22,8 @@ struct Half {
     /// Up to where the other side has acknowledged it.
     acknowledged: u32,
     segments_unanswered: u32,
+    /// How many bytes may be on their way.
+    window: u32,
     /// How many bytes of data it has said, dropped ones included.
     said: u64,
     /// Bytes dropped just before what it says next.
@@ -33,11 +38,24 @@ impl Half {
             next: isn,
             acknowledged: isn,
             segments_unanswered: 0,
+            window: FIRST_BYTES_UNANSWERED,
             said: 0,
             dropped: 0,
             finished: false,
             ip_id: 0,
         }
+    }
+
+    /// Leaves out what was said up to `offset` and nobody recorded.
+    ///
+    /// It counts as answered: an acknowledgement of what the capture does not have would be
+    /// one complaint more, and nobody waits for it.
+    const fn skip_to(&mut self, offset: u64) {
+        let missing = offset.saturating_sub(self.said);
+        self.said = self.said.saturating_add(missing);
+        self.dropped = self.dropped.saturating_add(missing);
+        self.next = self.next.wrapping_add(missing as u32);
+        self.acknowledged = self.acknowledged.wrapping_add(missing as u32);
     }
 
     const fn unanswered(&self) -> u32 {
@@ -61,8 +79,8 @@ enum State {
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     interface: Interface,
-    client: SocketAddr,
-    server: SocketAddr,
+    /// Client's first.
+    ends: [SocketAddr; 2],
     mss: u16,
     halves: [Half; 2],
     state: State,
@@ -70,30 +88,47 @@ pub(super) struct Stream {
 
 /// A moment and who draws it.
 pub(super) struct At<'a, W> {
+    /// Never before `drawn`.
     pub(super) time: Timestamp,
+    /// When the last packet of all was drawn.
+    pub(super) drawn: &'a mut Timestamp,
     pub(super) writer: &'a mut W,
 }
 
+impl<W> At<'_, W> {
+    /// The same hand at an earlier moment, as early as the order of packets allows.
+    pub(super) fn back_at(&mut self, time: Timestamp) -> At<'_, W> {
+        let time = time.clamp(*self.drawn, self.time);
+        At { time, drawn: self.drawn, writer: self.writer }
+    }
+}
+
+impl<W: PacketWriter> At<'_, W> {
+    fn packet(&mut self, packet: &Packet<'_>) -> Result<(), W::Error> {
+        *self.drawn = packet.time;
+        self.writer.packet(packet)
+    }
+}
+
 impl Stream {
-    /// A stream that has not begun. `isns` are the initial sequence numbers of client and server;
-    /// no segment will carry more than `mss` bytes.
+    /// A stream that has not begun. `isns` are the initial sequence numbers, client's first; no
+    /// segment will carry more than `mss` bytes.
     pub(super) const fn new(
         interface: Interface,
-        client: SocketAddr,
-        server: SocketAddr,
+        ends: [SocketAddr; 2],
         mss: u16,
         isns: [u32; 2],
     ) -> Self {
-        let halves = [Half::starting_at(isns[0]), Half::starting_at(isns[1])];
-        Self { interface, client, server, mss, halves, state: State::Fresh }
+        // An acknowledgement of it would have the number 0, as the SYN has, and Wireshark would
+        // take the one for a duplicate of the other.
+        let server = if isns[1] == u32::MAX { 0 } else { isns[1] };
+        let halves = [Half::starting_at(isns[0]), Half::starting_at(server)];
+        Self { interface, ends, mss, halves, state: State::Fresh }
     }
 
-    pub(super) const fn server(&self) -> SocketAddr {
-        self.server
-    }
-
-    pub(super) const fn client(&self) -> SocketAddr {
-        self.client
+    /// The addresses it is drawn between, client's first.
+    pub(super) const fn ends(&self) -> [SocketAddr; 2] {
+        self.ends
     }
 
     /// The client asks for the connection.
@@ -156,9 +191,9 @@ impl Stream {
         self.state = State::Over;
         let seq = self.half(Side::Client).next.wrapping_sub(1);
         let syn = Segment { seq, syn: true, mss: self.mss, ..Segment::default() };
-        let id = self.half(Side::Client).ip_id.wrapping_sub(1);
-        let headers = frame::unreachable(self.path(Side::Client), id, &syn, network);
-        at.writer.packet(&Packet {
+        let ids = [self.half(Side::Client).ip_id.wrapping_sub(1), self.half(Side::Server).ip_id];
+        let headers = frame::unreachable(self.path(Side::Client), ids, &syn, network);
+        at.packet(&Packet {
             interface: self.interface,
             time: at.time,
             to_server: false,
@@ -178,37 +213,29 @@ impl Stream {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), W::Error> {
-        if self.state != State::Established || self.half(side).finished {
+        let over = self.state != State::Established || self.half(side).finished;
+        if over || bytes.is_empty() {
             return Ok(());
         }
-        self.skip_to(side, offset);
+        self.half_mut(side).skip_to(offset);
         let known = self.half(side).said.saturating_sub(offset);
         let bytes = usize::try_from(known).ok().and_then(|known| bytes.get(known..));
         let mut segments = bytes.unwrap_or_default().chunks(usize::from(self.mss)).peekable();
         while let Some(payload) = segments.next() {
             let half = self.half(side);
-            if half.segments_unanswered >= SEGMENTS_UNANSWERED
-                || half.unanswered() >= BYTES_UNANSWERED
-            {
+            // A window that is full to the last byte would be worth a note.
+            let full = half.unanswered() + payload.len() as u32 >= half.window;
+            if full || half.segments_unanswered >= SEGMENTS_UNANSWERED {
                 self.acknowledge(at, side)?;
             }
             let segment = Segment { psh: segments.peek().is_none(), ..self.plain(side) };
             self.draw(at, side, segment, payload, None)?;
             let half = self.half_mut(side);
             half.next = half.next.wrapping_add(payload.len() as u32);
-            half.said += payload.len() as u64;
+            half.said = half.said.saturating_add(payload.len() as u64);
             half.segments_unanswered += 1;
         }
         Ok(())
-    }
-
-    /// Leaves out what `side` said up to `offset` and nobody recorded.
-    fn skip_to(&mut self, side: Side, offset: u64) {
-        let half = self.half_mut(side);
-        let missing = offset.saturating_sub(half.said);
-        half.said += missing;
-        half.dropped = half.dropped.saturating_add(missing);
-        half.next = half.next.wrapping_add(missing as u32);
     }
 
     /// The peer of `side` acknowledges all that `side` has said, unless it has already.
@@ -223,6 +250,16 @@ impl Stream {
         self.draw(at, !side, self.plain(!side), &[], None)
     }
 
+    /// Acknowledges what is not, so that the stream can be [resumed](Self::resume).
+    pub(super) fn settle<W: PacketWriter>(&mut self, at: &mut At<'_, W>) -> Result<(), W::Error> {
+        for side in [Side::Client, Side::Server] {
+            self.acknowledge(at, side)?;
+        }
+        // Of the server a new reader will have seen its SYN alone.
+        self.half_mut(Side::Client).window = FIRST_BYTES_UNANSWERED;
+        Ok(())
+    }
+
     /// `side` is done, after `said` bytes, and its peer acknowledges it.
     pub(super) fn finish<W: PacketWriter>(
         &mut self,
@@ -233,7 +270,7 @@ impl Stream {
         if self.state != State::Established || self.half(side).finished {
             return Ok(());
         }
-        self.skip_to(side, said);
+        self.half_mut(side).skip_to(said);
         let fin = Segment { fin: true, ..self.plain(side) };
         self.draw(at, side, fin, &[], None)?;
         let half = self.half_mut(side);
@@ -243,7 +280,8 @@ impl Stream {
     }
 
     /// `side` resets the stream, the last that is heard of it. `said` are the bytes of both
-    /// sides, client's first.
+    /// sides, client's first; what is missing of the other side's has no packet but this one to
+    /// be counted on.
     pub(super) fn reset<W: PacketWriter>(
         &mut self,
         at: &mut At<'_, W>,
@@ -251,26 +289,28 @@ impl Stream {
         said: [u64; 2],
         comment: &str,
     ) -> Result<(), W::Error> {
-        if !matches!(self.state, State::SynSent | State::Established) {
+        let established = self.state == State::Established;
+        if !established && self.state != State::SynSent {
             return Ok(());
         }
-        for side in [Side::Client, Side::Server] {
-            if self.state == State::Established && !self.half(side).finished {
-                self.skip_to(side, said[side as usize]);
-            }
-        }
-        let mut reset = Segment { rst: true, ..self.plain(side) };
-        if self.state == State::SynSent {
-            // The server has not spoken yet, so there is nothing to acknowledge.
-            reset.ack = None;
-        }
         self.state = State::Over;
+        if established && !self.half(side).finished {
+            self.half_mut(side).skip_to(said[side as usize]);
+        }
+        if established && !self.half(!side).finished {
+            let missing = said[!side as usize].saturating_sub(self.half(!side).said);
+            let half = self.half_mut(side);
+            half.dropped = half.dropped.saturating_add(missing);
+        }
+        // Before the server has spoken there is nothing to acknowledge.
+        let ack = established.then_some(self.half(!side).next);
+        let reset = Segment { rst: true, ack, ..self.plain(side) };
         self.draw(at, side, reset, &[], Some(comment))
     }
 
     /// Draws the stream anew as it stands, for a reader who has seen nothing of it: a handshake
-    /// whose sequence numbers are the current ones, and the FINs that were. Nothing may be
-    /// unacknowledged.
+    /// whose sequence numbers are the current ones, and the FINs that were. It must be
+    /// [settled](Self::settle).
     pub(super) fn resume<W: PacketWriter>(
         &self,
         at: &mut At<'_, W>,
@@ -310,10 +350,7 @@ impl Stream {
     }
 
     const fn path(&self, from: Side) -> Path {
-        match from {
-            Side::Client => Path { from: self.client, to: self.server },
-            Side::Server => Path { from: self.server, to: self.client },
-        }
+        Path { from: self.ends[from as usize], to: self.ends[1 - from as usize] }
     }
 
     /// What every segment of `side` says: all that came from its peer is acknowledged.
@@ -339,8 +376,11 @@ impl Stream {
             let peer = self.half_mut(!side);
             peer.acknowledged = ack;
             peer.segments_unanswered = 0;
+            if !segment.syn {
+                peer.window = BYTES_UNANSWERED;
+            }
         }
-        at.writer.packet(&Packet {
+        at.packet(&Packet {
             interface: self.interface,
             time: at.time,
             to_server: side == Side::Client,

@@ -4,8 +4,8 @@ use tcp_tunn::event::{CloseReason, Side};
 use tcp_tunn::packet::View;
 
 use super::{captured, options};
-use crate::support::oracle::{RESET, follow, judge};
-use crate::support::talk::{START_NS, Talk, interleaved};
+use crate::support::script::{START_NS, Talk, interleaved};
+use crate::support::verdict::{RESET, follow, judge};
 
 const EHOSTUNREACH: i32 = 113;
 const ENETUNREACH: i32 = 101;

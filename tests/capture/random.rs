@@ -7,8 +7,8 @@ use tcp_tunn::event::{CloseReason, Side};
 use tcp_tunn::packet::View;
 
 use super::{captured, options};
-use crate::support::oracle::{RESET, follow, judge};
-use crate::support::talk::{START_NS, Talk, interleaved};
+use crate::support::script::{START_NS, Talk, interleaved};
+use crate::support::verdict::{RESET, follow, judge};
 
 /// A step of a conversation: who says how many bytes, of what.
 type Step = (bool, usize, u8);

@@ -9,8 +9,8 @@ use tcp_tunn::sink::Sink;
 use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
 
 use super::{captured, options};
-use crate::support::oracle::{REUSED, follow, judge, tshark};
-use crate::support::talk::{START_NS, Talk, interleaved};
+use crate::support::script::{START_NS, Talk, interleaved};
+use crate::support::verdict::{REUSED, follow, judge, tshark};
 
 fn talk(id: u64) -> Talk {
     let client = format!("127.0.0.1:{}", 20_000 + id);

@@ -1,11 +1,16 @@
 //! What the tests share.
 
 pub(crate) mod bytes;
+pub(crate) mod capture;
+pub(crate) mod chaos;
 pub(crate) mod confined;
 pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
+pub(crate) mod script;
 pub(crate) mod talk;
 pub(crate) mod tunnel;
+pub(crate) mod verdict;
+pub(crate) mod watch;

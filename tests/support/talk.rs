@@ -1,139 +1,174 @@
-//! Connections that never were, as events for a sink.
+//! The events of one connection, written down as a conversation.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tcp_tunn::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Side, Timestamp, Totals,
+    Open, Side, Timestamp,
 };
+use tcp_tunn::packet::Interface;
 
-/// The time of the first event.
-pub(crate) const START_NS: u64 = 1_700_000_000_123_456_789;
-/// From each event to the next.
-const STEP_NS: u64 = 1_000_007;
+/// 2026-01-01, about.
+const BEGIN: u64 = 1_767_225_600_000_000_000;
 
-/// A connection under way, and its events so far.
+/// The addresses of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    pub(crate) client: Endpoint,
+    pub(crate) listener: Endpoint,
+    pub(crate) local: Endpoint,
+    pub(crate) server: Endpoint,
+    pub(crate) target: String,
+    /// Whether the server's address is known from the start.
+    pub(crate) certain: bool,
+}
+
+/// An address, or `unix:` and perhaps a path.
+pub(crate) fn endpoint(text: &str) -> Endpoint {
+    match text.strip_prefix("unix:") {
+        Some("") => Endpoint::Unix(None),
+        Some(path) => Endpoint::Unix(Some(Arc::from(Path::new(path)))),
+        None => Endpoint::Tcp(text.parse::<SocketAddr>().unwrap()),
+    }
+}
+
+impl Ends {
+    /// Four ends in the order in which bytes pass them.
+    pub(crate) fn new(client: &str, listener: &str, local: &str, server: &str) -> Self {
+        Self {
+            client: endpoint(client),
+            listener: endpoint(listener),
+            local: endpoint(local),
+            server: endpoint(server),
+            target: server.to_owned(),
+            certain: true,
+        }
+    }
+}
+
+/// A connection under way.
 pub(crate) struct Talk {
-    id: ConnectionId,
-    now: u64,
-    totals: BothTotals,
-    pub(crate) said: [Vec<u8>; 2],
+    pub(crate) id: ConnectionId,
+    pub(crate) ends: Ends,
+    /// Nanoseconds between one event and the next.
+    pub(crate) pace: u64,
+    time: u64,
     pub(crate) events: Vec<Event>,
-    open: Open,
+    pub(crate) totals: BothTotals,
+    /// What client and server said.
+    pub(crate) said: [Vec<u8>; 2],
+    /// What of that the other side was told.
+    pub(crate) told: [Vec<u8>; 2],
 }
 
 impl Talk {
-    /// A connection that will go from `client` to `server`.
-    pub(crate) fn new(id: u64, client: &str, listener: &str, server: &str) -> Self {
-        let endpoint = |text: &str| match text.strip_prefix("unix:") {
-            Some("") => Endpoint::Unix(None),
-            Some(path) => Endpoint::Unix(Some(std::path::Path::new(path).into())),
-            None => Endpoint::Tcp(text.parse().expect(text)),
-        };
+    /// A connection that was just accepted.
+    pub(crate) fn open(id: u64, begin: u64, ends: Ends) -> Self {
         let open = Open {
-            client: endpoint(client),
-            listener: endpoint(listener),
-            target: server.into(),
-            server: Some(endpoint(server)),
+            client: ends.client.clone(),
+            listener: ends.listener.clone(),
+            target: ends.target.as_str().into(),
+            server: ends.certain.then(|| ends.server.clone()),
         };
-        let id = ConnectionId(id);
-        let (now, totals) = (START_NS, BothTotals::default());
-        Self { id, now, totals, said: Default::default(), events: Vec::new(), open }
-    }
-
-    pub(crate) fn at(mut self, now: u64) -> Self {
-        self.now = now;
-        self
-    }
-
-    /// As for a name that stands for several addresses.
-    pub(crate) fn uncertain(mut self) -> Self {
-        self.open.server = None;
-        self
-    }
-
-    fn event(&mut self, kind: EventKind) {
-        self.now += STEP_NS;
-        let time = Timestamp(self.now);
-        self.events.push(Event { connection: self.id, time, kind });
-    }
-
-    pub(crate) fn open(&mut self) -> &mut Self {
-        let open = Arc::new(self.open.clone());
-        self.event(EventKind::Open(open));
-        self
-    }
-
-    /// Opened, and the server answered.
-    pub(crate) fn connect(&mut self) -> &mut Self {
-        self.open();
-        let target = &self.open.target;
-        let server = self.open.server.clone().unwrap_or_else(|| {
-            Endpoint::Tcp(target.replace("example.com", "192.0.2.1").parse().unwrap())
-        });
-        let local = match &server {
-            Endpoint::Tcp(address) => {
-                let ip = if address.is_ipv4() { "127.0.0.9" } else { "::9" };
-                let port = 30_000 + (self.id.0 % 30_000) as u16;
-                Endpoint::Tcp((ip.parse::<std::net::IpAddr>().unwrap(), port).into())
-            }
-            Endpoint::Unix(_) => Endpoint::Unix(None),
+        let mut talk = Self {
+            id: ConnectionId(id),
+            ends,
+            pace: 1_000,
+            time: BEGIN + begin,
+            events: Vec::new(),
+            totals: BothTotals::default(),
+            said: [Vec::new(), Vec::new()],
+            told: [Vec::new(), Vec::new()],
         };
+        talk.event(EventKind::Open(Arc::new(open)));
+        talk
+    }
+
+    /// The same connection `later` nanoseconds on, with nothing said or done since.
+    pub(crate) fn rest(&self, later: u64) -> Self {
+        Self {
+            id: self.id,
+            ends: self.ends.clone(),
+            pace: self.pace,
+            time: self.time + later,
+            events: Vec::new(),
+            totals: self.totals,
+            said: [Vec::new(), Vec::new()],
+            told: [Vec::new(), Vec::new()],
+        }
+    }
+
+    pub(crate) fn event(&mut self, kind: EventKind) {
+        self.events.push(Event { connection: self.id, time: Timestamp(self.time), kind });
+        self.time += self.pace;
+    }
+
+    pub(crate) fn connect(&mut self) {
+        let (server, local) = (self.ends.server.clone(), self.ends.local.clone());
         self.event(EventKind::Connected(Arc::new(Connected { server, local })));
-        self
     }
 
-    /// `side` says `bytes`, and they are delivered.
-    pub(crate) fn say(&mut self, side: Side, bytes: &[u8]) -> &mut Self {
-        self.receive(side, bytes);
-        self.deliver(side, bytes)
-    }
-
-    /// `side` says `bytes`.
-    pub(crate) fn receive(&mut self, side: Side, bytes: &[u8]) -> &mut Self {
-        self.said[side as usize].extend_from_slice(bytes);
-        self.data(side, Leg::Received, bytes)
-    }
-
-    /// The other side takes `bytes`.
-    pub(crate) fn deliver(&mut self, side: Side, bytes: &[u8]) -> &mut Self {
-        self.data(side, Leg::Sent, bytes)
-    }
-
-    fn data(&mut self, side: Side, leg: Leg, bytes: &[u8]) -> &mut Self {
-        let direction = Direction::from(side);
-        let Totals { received, sent } = self.totals.get_mut(direction);
-        let count = if leg == Leg::Received { received } else { sent };
-        let offset = *count;
-        *count += bytes.len() as u64;
+    /// `side` says something, and the other side is told.
+    pub(crate) fn say(&mut self, side: Side, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
-        self.event(EventKind::Data { direction, leg, offset, bytes });
-        self
+        self.hear(side, bytes.clone());
+        self.tell(side, bytes);
     }
 
-    /// `side` is done.
-    pub(crate) fn finish(&mut self, side: Side) -> &mut Self {
+    /// The tunnel reads what `side` says.
+    pub(crate) fn hear(&mut self, side: Side, bytes: Bytes) {
+        self.said[side as usize].extend_from_slice(&bytes);
+        let direction = Direction::from(side);
+        let received = &mut self.totals.get_mut(direction).received;
+        let offset = *received;
+        *received += bytes.len() as u64;
+        self.event(EventKind::Data { direction, leg: Leg::Received, offset, bytes });
+    }
+
+    /// The tunnel has written what `side` said.
+    pub(crate) fn tell(&mut self, side: Side, bytes: Bytes) {
+        self.told[side as usize].extend_from_slice(&bytes);
+        let direction = Direction::from(side);
+        let sent = &mut self.totals.get_mut(direction).sent;
+        let offset = *sent;
+        *sent += bytes.len() as u64;
+        self.event(EventKind::Data { direction, leg: Leg::Sent, offset, bytes });
+    }
+
+    /// What a stream of the connection shows of client and server.
+    pub(crate) fn shown(&self, interface: Interface) -> [&[u8]; 2] {
+        let [client, server] = &self.said;
+        match interface {
+            Interface::Direct => [client, server],
+            Interface::ClientLeg => [client, &self.told[Side::Server as usize]],
+            Interface::ServerLeg => [&self.told[Side::Client as usize], server],
+        }
+    }
+
+    pub(crate) fn finish(&mut self, side: Side) {
         let direction = Direction::from(side);
         let totals = self.totals.get(direction);
         self.event(EventKind::Shutdown { direction, totals });
-        self
     }
 
-    pub(crate) fn close(&mut self, reason: CloseReason) -> &mut Self {
+    pub(crate) fn close(&mut self, reason: CloseReason) {
         let totals = self.totals;
         self.event(EventKind::Close { reason, totals });
-        self
     }
 
-    /// Both sides are done, `first` first.
-    pub(crate) fn end(&mut self, first: Side) -> &mut Self {
-        self.finish(first).finish(!first).close(CloseReason::Finished { first })
+    /// Both finish, `first` first, and the connection is closed.
+    pub(crate) fn end(&mut self, first: Side) {
+        self.finish(first);
+        self.finish(!first);
+        self.close(CloseReason::Finished { first });
     }
 }
 
-/// All events of several connections in order of time.
-pub(crate) fn interleaved(talks: &[Talk]) -> Vec<Event> {
+/// The events of many connections in the order of time, as a sink gets them.
+pub(crate) fn interleave(talks: &[Talk]) -> Vec<Event> {
     let mut events: Vec<_> = talks.iter().flat_map(|talk| talk.events.iter().cloned()).collect();
     events.sort_by_key(|event| event.time);
     events
