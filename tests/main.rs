@@ -6,6 +6,7 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod packet;
 mod relay;
 mod support;
 mod tidy;
