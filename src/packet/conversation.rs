@@ -116,6 +116,11 @@ impl Conversation {
         self.streams.iter_mut().try_for_each(|(_, stream)| stream.settle(at))
     }
 
+    /// Goes on with other sequence numbers; see [`Stream::renumber`].
+    pub(super) fn renumber(&mut self, isn: &mut dyn FnMut() -> u32) {
+        self.streams.iter_mut().for_each(|(_, stream)| stream.renumber([isn(), isn()]));
+    }
+
     /// Draws the SYN towards the server, if it has not been: late, when the server's address has
     /// become certain, or not even an attempt was made to find out (`failed`).
     fn begin_upstream<W: PacketWriter>(

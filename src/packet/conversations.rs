@@ -164,6 +164,14 @@ impl Conversations {
         self.live.values_mut().try_for_each(|conversation| conversation.settle(&mut at))
     }
 
+    /// Gives every open connection new sequence numbers, so that a capture that begins now can be
+    /// read together with the one before it: its handshakes do not look like repeated ones.
+    /// Between [`settle`](Self::settle) and [`resume`](Self::resume), where nobody reads on.
+    pub fn renumber(&mut self) {
+        let isn = &mut *self.isn;
+        self.live.values_mut().for_each(|conversation| conversation.renumber(isn));
+    }
+
     /// Draws every open connection anew as it stands, for a reader who has seen nothing so far:
     /// names, and handshakes whose sequence numbers are the current ones. Changes nothing;
     /// [`settle`](Self::settle) for all older readers must have come before.

@@ -260,6 +260,18 @@ impl Stream {
         Ok(())
     }
 
+    /// Goes on as if both sides had begun with these numbers. Nothing may be unacknowledged, and a
+    /// [`resume`](Self::resume) has to follow for every reader.
+    pub(super) fn renumber(&mut self, isns: [u32; 2]) {
+        let accepted = self.state == State::Established;
+        for (side, isn) in [Side::Client, Side::Server].into_iter().zip(isns) {
+            let half = self.half_mut(side);
+            let spoken = u32::from(accepted || side == Side::Client) + u32::from(half.finished);
+            half.next = isn.wrapping_add(spoken);
+            half.acknowledged = half.next;
+        }
+    }
+
     /// `side` is done, after `said` bytes, and its peer acknowledges it.
     pub(super) fn finish<W: PacketWriter>(
         &mut self,

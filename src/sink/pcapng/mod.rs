@@ -201,6 +201,7 @@ impl PcapngSink {
         self.section = Section::begin(self.preamble.clone())?;
         self.section.packets_left = left;
         self.reserve_secrets()?;
+        self.conversations.renumber();
         self.conversations.resume(&mut self.section)
     }
 
