@@ -1,7 +1,5 @@
 //! The capture, judged by Wireshark and tcpdump.
 
-mod lives;
-mod random;
 mod readers;
 
 use std::path::{Path, PathBuf};
