@@ -7,6 +7,8 @@ mod feeder;
 mod lane;
 pub mod pcapng;
 mod recorder;
+pub mod replay;
+pub mod summary;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -1,77 +1,86 @@
 //! Events as JSON, one object a line.
+//!
+//! Written by hand, because bulk data passes here, and because JSON alone lets stand what a
+//! terminal would obey.
 
 use std::io::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::SecondsFormat;
 
-use super::time::utc;
-use super::{ConsoleOptions, Known};
-use crate::event::{Event, EventKind};
+use super::time::Times;
+use super::{ConsoleOptions, Known, text};
+use crate::event::{BothTotals, CloseReason, Event, EventKind};
 
-/// Lays events out in JSON.
-#[derive(Default)]
-pub(super) struct Json {
-    base64: Vec<u8>,
+/// Appends the object of `event`.
+pub(super) fn event(
+    event: &Event,
+    known: &Known,
+    times: &mut Times,
+    options: &ConsoleOptions,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(b"{\"time\":\"");
+    times.push_rfc3339(event.time, out);
+    // Writing to memory does not fail; numbers and names of ours need no escapes.
+    let _ = write!(out, r#"","conn":{},"event":"#, event.connection);
+    match &event.kind {
+        EventKind::Open(open) => {
+            out.extend_from_slice(br#""open""#);
+            string("client", &open.client.to_string(), out);
+            string("server", &open.target, out);
+        }
+        EventKind::Connected(connected) => {
+            out.extend_from_slice(br#""connected""#);
+            string("server", &connected.server.to_string(), out);
+            string("local", &connected.local.to_string(), out);
+        }
+        EventKind::Data { direction, offset, bytes, .. } => {
+            let (from, len) = (direction.sender(), bytes.len());
+            let _ = write!(out, r#""data","from":"{from}","offset":{offset},"len":{len}"#);
+            if !options.hide_data {
+                data(&bytes[..len.min(options.max_print.unwrap_or(usize::MAX))], out);
+            }
+        }
+        EventKind::Shutdown { direction, .. } => {
+            let _ = write!(out, r#""shutdown","from":"{}""#, direction.sender());
+        }
+        EventKind::Close { reason, totals } => {
+            close(reason, totals, event.time.nanos_since(known.opened), out);
+        }
+    }
+    out.extend_from_slice(b"}\n");
 }
 
-impl Json {
-    pub(super) fn event(
-        &mut self,
-        event: &Event,
-        known: &Known,
-        options: &ConsoleOptions,
-        out: &mut Vec<u8>,
-    ) {
-        let time = utc(event.time).to_rfc3339_opts(SecondsFormat::Nanos, true);
-        let quoted = |value: &dyn ToString| serde_json::Value::from(value.to_string());
-        // Writing to memory does not fail; numbers and names of ours need no escapes.
-        let _ = write!(out, r#"{{"time":"{time}","conn":{},"event":"#, event.connection);
-        let _ = match &event.kind {
-            EventKind::Open(open) => {
-                let (client, server) = (quoted(&open.client), quoted(&open.target));
-                write!(out, r#""open","client":{client},"server":{server}"#)
-            }
-            EventKind::Connected(connected) => {
-                let (server, local) = (quoted(&connected.server), quoted(&connected.local));
-                write!(out, r#""connected","server":{server},"local":{local}"#)
-            }
-            EventKind::Data { direction, offset, bytes, .. } => {
-                let (from, len) = (direction.sender(), bytes.len());
-                let _ = write!(out, r#""data","from":"{from}","offset":{offset},"len":{len}"#);
-                self.data(bytes, options, out);
-                Ok(())
-            }
-            EventKind::Shutdown { direction, .. } => {
-                write!(out, r#""shutdown","from":"{}""#, direction.sender())
-            }
-            EventKind::Close { reason, totals } => {
-                let client = totals.client_to_server.received;
-                let server = totals.server_to_client.received;
-                let duration = event.time.nanos_since(known.opened);
-                let _ = write!(out, r#""close","reason":"{}""#, reason.name());
-                if let Some(by) = reason.by() {
-                    let _ = write!(out, r#","by":"{by}""#);
-                }
-                let message = quoted(reason);
-                write!(out, r#","message":{message},"client_bytes":{client}"#).and_then(|()| {
-                    write!(out, r#","server_bytes":{server},"duration_ns":{duration}"#)
-                })
-            }
-        };
-        out.extend_from_slice(b"}\n");
+fn close(reason: &CloseReason, totals: &BothTotals, duration: u64, out: &mut Vec<u8>) {
+    let _ = write!(out, r#""close","reason":"{}""#, reason.name());
+    if let Some(by) = reason.by() {
+        let _ = write!(out, r#","by":"{by}""#);
     }
+    string("message", &reason.to_string(), out);
+    let client = totals.client_to_server.received;
+    let server = totals.server_to_client.received;
+    let _ = write!(out, r#","client_bytes":{client},"server_bytes":{server}"#);
+    let _ = write!(out, r#","duration_ns":{duration}"#);
+}
 
-    fn data(&mut self, bytes: &[u8], options: &ConsoleOptions, out: &mut Vec<u8>) {
-        if options.hide_data {
-            return;
-        }
-        let shown = &bytes[..bytes.len().min(options.max_print.unwrap_or(usize::MAX))];
-        out.extend_from_slice(br#","data":""#);
-        self.base64.resize(shown.len().div_ceil(3) * 4, 0);
-        let written = STANDARD.encode_slice(shown, &mut self.base64).unwrap_or(0);
-        out.extend_from_slice(&self.base64[..written]);
-        out.push(b'"');
+fn data(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","data":""#);
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // There is just enough room, so it does not fail.
+    let _ = STANDARD.encode_slice(bytes, &mut out[start..]);
+    out.push(b'"');
+}
+
+fn string(key: &str, value: &str, out: &mut Vec<u8>) {
+    let _ = write!(out, ",\"{key}\":\"");
+    for c in value.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            c if text::prints(c) => write!(out, "{c}"),
+            c => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|u| write!(out, "\\u{u:04x}")),
+        };
     }
+    out.push(b'"');
 }

@@ -6,27 +6,60 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 
 use super::{ConsoleOptions, Format, Known, arrow, text};
-use crate::event::{Direction, Event, EventKind, Side};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Side};
 use crate::hexdump::{Hexdump, Palette};
 
 /// Lays events out in lines.
 pub(super) struct Lines {
     hexdump: Hexdump,
-    /// Of the client's and the server's lines, and of all others.
-    styles: [Style; 3],
+    styles: Styles,
+}
+
+/// The colours of a line, each of which says one thing.
+#[derive(Default)]
+struct Styles {
+    /// Which connection: taken in turn, so that neighbours differ.
+    numbers: [Style; 6],
+    /// What is there to be looked up rather than read: times, what is left out.
+    faint: Style,
+    /// Who speaks: by [`Side`].
+    sides: [Style; 2],
+    lifecycle: Style,
+    /// An end that no peer meant.
+    failure: Style,
+}
+
+impl Styles {
+    fn coloured() -> Self {
+        let bold = |color: AnsiColor| color.on_default().bold();
+        Self {
+            numbers: [
+                AnsiColor::Yellow,
+                AnsiColor::Cyan,
+                AnsiColor::Magenta,
+                AnsiColor::BrightYellow,
+                AnsiColor::BrightCyan,
+                AnsiColor::BrightMagenta,
+            ]
+            .map(bold),
+            faint: AnsiColor::BrightBlack.on_default(),
+            sides: [bold(AnsiColor::BrightGreen), bold(AnsiColor::BrightBlue)],
+            lifecycle: Style::new().bold(),
+            failure: bold(AnsiColor::BrightRed),
+        }
+    }
 }
 
 impl Lines {
     pub(super) fn new(colour: bool) -> Self {
         if !colour {
-            return Self { hexdump: Hexdump::plain(), styles: [Style::new(); 3] };
+            return Self { hexdump: Hexdump::plain(), styles: Styles::default() };
         }
-        let client = AnsiColor::BrightGreen.on_default().bold();
-        let server = AnsiColor::BrightBlue.on_default().bold();
         let hexdump = Hexdump::coloured(&Palette::default());
-        Self { hexdump, styles: [client, server, Style::new().bold()] }
+        Self { hexdump, styles: Styles::coloured() }
     }
 
+    /// Appends the lines of an event. `time` ends with a space, or is empty.
     pub(super) fn event(
         &self,
         event: &Event,
@@ -36,70 +69,108 @@ impl Lines {
         options: &ConsoleOptions,
         out: &mut Vec<u8>,
     ) {
-        let id = event.connection;
-        let line = |style: Style, what: std::fmt::Arguments<'_>, out: &mut Vec<u8>| {
-            // Writing to memory does not fail.
-            let _ = writeln!(out, "{style}[{id}] {time}{what}{style:#}");
-        };
-        let other = self.styles[2];
+        let head = self.head(event.connection, time);
+        let lifecycle = self.styles.lifecycle;
         match &event.kind {
             EventKind::Open(open) => {
-                line(other, format_args!("Open {} -> {}", open.client, open.target), out);
+                line(&head, lifecycle, format!("Open {} -> {}", open.client, open.target), out);
             }
             EventKind::Connected(connected) => {
                 let (server, local) = (&connected.server, &connected.local);
-                line(other, format_args!("Connected to {server} from {local}"), out);
+                line(&head, lifecycle, format!("Connected to {server} from {local}"), out);
             }
             EventKind::Data { direction, bytes, offset, .. } => {
-                let style = self.styles[direction.sender() as usize];
                 let shown = &bytes[..bytes.len().min(options.max_print.unwrap_or(usize::MAX))];
-                let text = options.format == Format::Text && !options.hide_data;
-                if text {
-                    let prefix = format!("{style}[{id}] {time}{}", mark(*direction));
-                    known.text[*direction as usize].chunk(shown, text_line(&prefix, style, out));
+                if options.format == Format::Text && !options.hide_data {
+                    self.text(&head, *direction, shown, known, out);
                 } else {
-                    let size = Bytes(bytes.len() as u64);
-                    line(style, format_args!("{} {size}", arrow(*direction)), out);
+                    self.chunk(&head, *direction, bytes.len(), out);
                 }
-                if !text && !options.hide_data {
+                if options.hide_data {
+                    return;
+                }
+                if options.format == Format::Hexdump {
                     self.hexdump.rows(shown, *offset, marks, out);
                 }
-                let hidden = bytes.len() - shown.len();
-                if hidden > 0 && !options.hide_data {
-                    let _ = writeln!(out, "... {} more", Bytes(hidden as u64));
-                }
+                self.left_out(bytes.len() - shown.len(), out);
             }
             EventKind::Shutdown { direction, totals } => {
-                let style = self.styles[direction.sender() as usize];
-                if options.format == Format::Text {
-                    let prefix = format!("{style}[{id}] {time}{}", mark(*direction));
-                    known.text[*direction as usize].end(text_line(&prefix, style, out));
-                }
-                let who = capital(direction.sender());
-                line(style, format_args!("{who} is done, {}", Bytes(totals.received)), out);
+                let side = direction.sender();
+                self.text_end(&head, *direction, known, out);
+                let what = format!("{} is done, {}", capital(side), Bytes(totals.received));
+                line(&head, self.styles.sides[side as usize], what, out);
             }
             EventKind::Close { reason, totals } => {
-                let reason = text::escape(reason.to_string().as_bytes());
+                self.text_end(&head, Direction::ClientToServer, known, out);
+                self.text_end(&head, Direction::ServerToClient, known, out);
+                let clean = reason.is_clean();
+                let style = if clean { lifecycle } else { self.styles.failure };
                 let said = |direction| Bytes(totals.get(direction).received);
                 let client = said(Direction::ClientToServer);
                 let server = said(Direction::ServerToClient);
                 let duration = seconds(event.time.nanos_since(known.opened));
-                let who = format_args!("{client} from the client, {server} from the server");
-                line(other, format_args!("Close: {reason}; {who}, {duration}"), out);
+                let who = format!("{client} from the client, {server} from the server");
+                line(&head, style, format!("Close: {reason}; {who}, {duration}"), out);
             }
+        }
+    }
+
+    /// What starts each line: the connection and the time.
+    fn head(&self, id: ConnectionId, time: &str) -> String {
+        let number = self.styles.numbers[(id.0 % 6) as usize];
+        let faint = self.styles.faint;
+        format!("{number}[{id}]{number:#} {faint}{time}{faint:#}")
+    }
+
+    /// What stands over the rows of a chunk.
+    fn chunk(&self, head: &str, direction: Direction, len: usize, out: &mut Vec<u8>) {
+        let style = self.styles.sides[direction.sender() as usize];
+        line(head, style, format!("{} {}", arrow(direction), Bytes(len as u64)), out);
+    }
+
+    fn text(
+        &self,
+        head: &str,
+        direction: Direction,
+        text: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) {
+        let prefix = self.text_prefix(head, direction);
+        known.text[direction as usize].chunk(text, text_line(&prefix, out));
+    }
+
+    /// Shows what is left of a character that will never be complete, if anything is.
+    fn text_end(&self, head: &str, direction: Direction, known: &mut Known, out: &mut Vec<u8>) {
+        let prefix = self.text_prefix(head, direction);
+        known.text[direction as usize].end(text_line(&prefix, out));
+    }
+
+    fn text_prefix(&self, head: &str, direction: Direction) -> String {
+        let style = self.styles.sides[direction.sender() as usize];
+        format!("{head}{style}{}{style:#}", mark(direction))
+    }
+
+    /// Tells how much of a chunk is not shown, if any.
+    fn left_out(&self, len: usize, out: &mut Vec<u8>) {
+        if len > 0 {
+            let faint = self.styles.faint;
+            let _ = writeln!(out, "{faint}... {} more{faint:#}", Bytes(len as u64));
         }
     }
 }
 
+/// Appends a line. Names and messages in it may come from a peer.
+fn line(head: &str, style: Style, what: String, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = writeln!(out, "{head}{style}{}{style:#}", text::escape(what.as_bytes()));
+}
+
 /// Writes the lines of a chunk of text.
-fn text_line<'a>(
-    prefix: &'a str,
-    style: Style,
-    out: &'a mut Vec<u8>,
-) -> impl FnMut(&str, bool) + 'a {
+fn text_line<'a>(prefix: &'a str, out: &'a mut Vec<u8>) -> impl FnMut(&str, bool) + 'a {
     move |text, goes_on| {
         let mark = if goes_on { '+' } else { ' ' };
-        let _ = writeln!(out, "{prefix}{mark}{style:#}{text}");
+        let _ = writeln!(out, "{prefix}{mark}{text}");
     }
 }
 

@@ -16,8 +16,8 @@ use std::io::{self, Write};
 use regex::bytes::Regex;
 
 use self::filter::Filter;
-use self::json::Json;
 use self::lines::Lines;
+pub(super) use self::text::escape;
 use self::time::Times;
 use super::{Interest, Sink};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp};
@@ -92,7 +92,6 @@ pub struct Console<W> {
     options: ConsoleOptions,
     filter: Filter,
     lines: Lines,
-    json: Json,
     times: Times,
     known: HashMap<ConnectionId, Known>,
     pending: Vec<u8>,
@@ -105,7 +104,6 @@ impl<W: Write + Send> Console<W> {
             output,
             filter: Filter::new(&options),
             lines: Lines::new(options.colour),
-            json: Json::default(),
             times: Times::new(options.time),
             known: HashMap::new(),
             pending: Vec::new(),
@@ -136,7 +134,7 @@ impl<W: Write + Send> Console<W> {
                     out.extend_from_slice(bytes);
                 }
             }
-            Format::Json => self.json.event(event, known, &self.options, out),
+            Format::Json => json::event(event, known, &mut self.times, &self.options, out),
             Format::Hexdump | Format::Text => {
                 let time = self.times.show(event.time, known.last);
                 self.lines.event(event, &time, known, &marks, &self.options, out);

@@ -45,7 +45,8 @@ fn without_end(line: &[u8]) -> &[u8] {
 
 /// How many bytes at the end may be the beginning of a character.
 fn incomplete_tail(bytes: &[u8]) -> usize {
-    match bytes.utf8_chunks().last() {
+    let end = &bytes[bytes.len().saturating_sub(4)..];
+    match end.utf8_chunks().last() {
         Some(last) => {
             let tail = last.invalid();
             let is_cut = str::from_utf8(tail).is_err_and(|error| error.error_len().is_none());
@@ -56,7 +57,7 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
 }
 
 /// Printable characters as they are; everything else as Rust and most languages write it.
-pub(super) fn escape(bytes: &[u8]) -> String {
+pub(in crate::sink) fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -64,28 +65,37 @@ pub(super) fn escape(bytes: &[u8]) -> String {
                 '\t' => out.push_str("\\t"),
                 '\r' => out.push_str("\\r"),
                 '\n' => out.push_str("\\n"),
-                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+                c if c.is_ascii_control() => push_hex(c as u8, &mut out),
                 c if prints(c) => out.push(c),
                 c => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
             }
         }
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            push_hex(*byte, &mut out);
         }
     }
     out
 }
 
+/// Without `format!`: traffic that is no text has one of these for every other byte.
+fn push_hex(byte: u8, out: &mut String) {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+    out.extend(['\\', 'x', digit(byte >> 4), digit(byte)]);
+}
+
 /// Whether a character takes its place on a line and does nothing else. Left out are controls,
 /// what turns the direction of writing or joins and hides characters (Unicode category Cf), line
-/// separators, and what has no meaning or no glyph.
-fn prints(c: char) -> bool {
+/// separators, fillers and selectors that look like nothing, and what has no meaning or no glyph.
+pub(super) fn prints(c: char) -> bool {
     !matches!(
         c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}'
-            | '\u{6dd}' | '\u{70f}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}'
+            | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{110bd}'
+            | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}'
     )
 }

@@ -11,11 +11,13 @@ pub(super) struct Times {
     first: Option<Timestamp>,
     /// The second that was shown last, and how: most events share it with the one before.
     second: Option<(u64, String)>,
+    /// The same for the full time.
+    full: Option<(u64, String)>,
 }
 
 impl Times {
     pub(super) const fn new(style: TimeStyle) -> Self {
-        Self { style, first: None, second: None }
+        Self { style, first: None, second: None, full: None }
     }
 
     /// A time, with a space after it; nothing where none is wanted. `last` is that of the
@@ -34,13 +36,36 @@ impl Times {
     }
 
     fn of_day(&mut self, time: Timestamp, format: impl Fn(DateTime<Utc>) -> String) -> String {
-        let (second, nanos) = time.seconds_and_nanos();
-        if self.second.as_ref().is_none_or(|(shown, _)| *shown != second) {
-            self.second = Some((second, format(utc(time))));
-        }
-        let shown = self.second.as_ref().map_or("", |(_, shown)| shown);
+        let (_, nanos) = time.seconds_and_nanos();
+        let shown = cached(&mut self.second, time, format);
         format!("{shown}.{nanos:09} ")
     }
+
+    /// Date and time as in RFC 3339, in UTC and with nanoseconds, whatever the style.
+    pub(super) fn push_rfc3339(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        let format = |at: DateTime<Utc>| at.format("%FT%T").to_string();
+        out.extend_from_slice(cached(&mut self.full, time, format).as_bytes());
+        let mut fraction = *b".000000000Z";
+        let mut nanos = time.seconds_and_nanos().1;
+        for digit in fraction[1..10].iter_mut().rev() {
+            *digit += (nanos % 10) as u8;
+            nanos /= 10;
+        }
+        out.extend_from_slice(&fraction);
+    }
+}
+
+/// The second of `time` as `format` has it, which is asked only when it is another than before.
+fn cached(
+    shown: &mut Option<(u64, String)>,
+    time: Timestamp,
+    format: impl Fn(DateTime<Utc>) -> String,
+) -> &str {
+    let (second, _) = time.seconds_and_nanos();
+    if shown.as_ref().is_none_or(|(before, _)| *before != second) {
+        *shown = Some((second, format(utc(time))));
+    }
+    shown.as_ref().map_or("", |(_, text)| text)
 }
 
 fn seconds(sign: &str, nanos: u64) -> String {
@@ -68,5 +93,14 @@ mod tests {
         assert_eq!(relative.show(later, later), "1.500000000 ");
         assert_eq!(Times::new(TimeStyle::Delta).show(later, at), "+1.500000000 ");
         assert_eq!(Times::new(TimeStyle::None).show(at, at), "");
+        for (time, expected) in [
+            (at, "2023-11-14T22:13:20.000000001Z"),
+            (later, "2023-11-14T22:13:21.500000001Z"),
+            (Timestamp(999_999_999), "1970-01-01T00:00:00.999999999Z"),
+        ] {
+            let mut full = Vec::new();
+            utc.push_rfc3339(time, &mut full);
+            assert_eq!(full, expected.as_bytes());
+        }
     }
 }

@@ -1,12 +1,25 @@
 //! Bytes to rows, as `hexdump -C` lays them out.
 //!
 //! Pure: rows go into a buffer, and nothing is read or written.
+//!
+//! Rows say everything: this turns what client 1 said, as the console shows it on stdin, back
+//! into its bytes (for what the server said, write `Server` for `Client`):
+//!
+//! ```sh
+//! perl -ne '/^\[/ and $on = /^\[1\] .*Client ->/;
+//!     $on and /^(\*|(\w+)  ([\da-f ]+))/ or next;
+//!     if ($1 eq "*") { $star = $row; next }
+//!     print $star x ((hex($2) - $end) / length $star) if length $star; $star = "";
+//!     print $row = pack "H*", $3 =~ y/ //dr; $end = hex($2) + length $row'
+//! ```
+
+use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
 
 /// Bytes in a row.
 const WIDTH: usize = 16;
-const HEX: [[u8; 2]; 256] = hex_table();
+static HEX: [[u8; 2]; 256] = hex_table();
 
 /// The colours of a byte's class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +107,8 @@ impl Hexdump {
     ///
     /// A row that repeats the one before it is left out, and `*` stands for any number of these,
     /// as in `hexdump -C`; the last row is always there, so that the rows give back the bytes.
-    /// In colour, what lies in `marks` (ranges in `bytes`, in order) is shown in reverse.
+    /// In colour, what lies in `marks` (ranges in `bytes`, in order) is shown in reverse, and
+    /// never left out.
     ///
     /// ```
     /// use tcp_tunn::hexdump::Hexdump;
@@ -104,18 +118,14 @@ impl Hexdump {
     /// let row = "00000020  48 65 6c 6c 6f 0a                                 |Hello.|\n";
     /// assert_eq!(out, row.as_bytes());
     /// ```
-    pub fn rows(
-        &self,
-        bytes: &[u8],
-        offset: u64,
-        marks: &[std::ops::Range<usize>],
-        out: &mut Vec<u8>,
-    ) {
+    pub fn rows(&self, bytes: &[u8], offset: u64, marks: &[Range<usize>], out: &mut Vec<u8>) {
         let last = bytes.len().div_ceil(WIDTH).saturating_sub(1);
+        let mut marks = Marks { rest: if self.colours.is_some() { marks } else { &[] }, start: 0 };
         let mut before: &[u8] = &[];
         let mut squeezing = false;
         for (index, row) in bytes.chunks(WIDTH).enumerate() {
-            if row == before && index != last {
+            let marked = marks.next_row();
+            if row == before && index != last && marked == 0 {
                 if !std::mem::replace(&mut squeezing, true) {
                     out.extend_from_slice(b"*\n");
                 }
@@ -123,34 +133,75 @@ impl Hexdump {
             }
             squeezing = false;
             before = row;
-            let at = offset + (index * WIDTH) as u64;
-            match &self.colours {
-                None => plain_row(row, at, out),
-                Some(colours) => {
-                    let start = index * WIDTH;
-                    let marked = |i: usize| marks.iter().any(|mark| mark.contains(&(start + i)));
-                    colours.row(row, at, marked, out);
-                }
+            let at = offset.wrapping_add((index * WIDTH) as u64);
+            match (&self.colours, row.first_chunk()) {
+                (None, Some(row)) => full_row(row, at, out),
+                (None, None) => short_row(row, at, out),
+                (Some(colours), _) => colours.row(row, at, |i| marked >> i & 1 == 1, out),
             }
         }
     }
 }
 
-fn plain_row(row: &[u8], at: u64, out: &mut Vec<u8>) {
-    // "  xx xx xx xx xx xx xx xx  xx xx xx xx xx xx xx xx  |................|\n"
-    const HEX_AT: usize = 2;
-    const TEXT_AT: usize = 53;
-    let mut line = [b' '; TEXT_AT + WIDTH + 2];
-    line[TEXT_AT - 1] = b'|';
+/// Goes through ranges once, row by row.
+struct Marks<'a> {
+    rest: &'a [Range<usize>],
+    /// Where the next row starts.
+    start: usize,
+}
+
+impl Marks<'_> {
+    /// The next row's bytes that lie in a range, as bits, the first byte's the lowest.
+    fn next_row(&mut self) -> u16 {
+        let (start, end) = (self.start, self.start + WIDTH);
+        self.start = end;
+        let mut bits = 0;
+        while let Some((mark, rest)) = self.rest.split_first() {
+            for at in mark.start.max(start)..mark.end.min(end) {
+                bits |= 1 << (at - start);
+            }
+            if mark.end > end {
+                break;
+            }
+            self.rest = rest;
+        }
+        bits
+    }
+}
+
+/// What follows the offset in a row, nothing filled in.
+const BLANK: &[u8; TEXT_AT + WIDTH + 2] =
+    b"                                                    |                |\n";
+/// Where the first and the ninth byte's digits are in it, and the first byte's text.
+const LEFT_AT: usize = 2;
+const RIGHT_AT: usize = 27;
+const TEXT_AT: usize = 53;
+
+/// Nearly all rows. Every place is a constant, so nothing is checked, and the digits go straight
+/// to where they stay.
+fn full_row(row: &[u8; WIDTH], at: u64, out: &mut Vec<u8>) {
+    push_offset(at, out);
+    out.extend_from_slice(BLANK);
+    let Some(line) = out.last_chunk_mut::<{ BLANK.len() }>() else { return };
+    for i in 0..WIDTH / 2 {
+        [line[LEFT_AT + 3 * i], line[LEFT_AT + 3 * i + 1]] = HEX[usize::from(row[i])];
+        [line[RIGHT_AT + 3 * i], line[RIGHT_AT + 3 * i + 1]] = HEX[usize::from(row[i + WIDTH / 2])];
+    }
+    for i in 0..WIDTH {
+        line[TEXT_AT + i] = text_of(row[i]);
+    }
+}
+
+fn short_row(row: &[u8], at: u64, out: &mut Vec<u8>) {
+    push_offset(at, out);
+    let mut line = *BLANK;
     for (i, byte) in row.iter().enumerate() {
-        let place = HEX_AT + 3 * i + usize::from(i >= WIDTH / 2);
+        let place = LEFT_AT + 3 * i + usize::from(i >= WIDTH / 2);
         line[place..place + 2].copy_from_slice(&HEX[usize::from(*byte)]);
         line[TEXT_AT + i] = text_of(*byte);
     }
-    line[TEXT_AT + row.len()] = b'|';
-    line[TEXT_AT + row.len() + 1] = b'\n';
-    push_offset(at, out);
-    out.extend_from_slice(&line[..TEXT_AT + row.len() + 2]);
+    out.extend_from_slice(&line[..TEXT_AT + row.len()]);
+    out.extend_from_slice(b"|\n");
 }
 
 impl Colours {
@@ -216,6 +267,10 @@ impl Pen<'_> {
 
 /// At least eight digits, more for streams beyond 4 GiB.
 fn push_offset(offset: u64, out: &mut Vec<u8>) {
+    if let Ok(offset) = u32::try_from(offset) {
+        let [a, b, c, d] = offset.to_be_bytes().map(|byte| HEX[usize::from(byte)]);
+        return out.extend_from_slice(&[a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]);
+    }
     let bytes = offset.to_be_bytes();
     let unused = bytes.iter().take(4).take_while(|byte| **byte == 0).count();
     for byte in &bytes[unused..] {
@@ -239,56 +294,4 @@ const fn hex_table() -> [[u8; 2]; 256] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dump(bytes: &[u8], offset: u64) -> String {
-        let mut out = Vec::new();
-        Hexdump::plain().rows(bytes, offset, &[], &mut out);
-        String::from_utf8(out).expect("ASCII")
-    }
-
-    #[test]
-    fn a_full_row_has_the_columns_of_hexdump() {
-        assert_eq!(
-            dump(b"0123456789abcdef", 0),
-            "00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|\n"
-        );
-    }
-
-    #[test]
-    fn nothing_makes_no_row() {
-        assert_eq!(dump(b"", 7), "");
-    }
-
-    #[test]
-    fn repeated_rows_are_squeezed_but_for_the_last() {
-        let rows = dump(&[0; 64], 0);
-        let offsets: Vec<_> = rows.lines().map(|row| row.split(' ').next().unwrap()).collect();
-        assert_eq!(offsets, ["00000000", "*", "00000030"]);
-        assert_eq!(dump(&[0; 32], 0).lines().count(), 2, "nothing to squeeze");
-    }
-
-    #[test]
-    fn offsets_grow_beyond_eight_digits() {
-        assert!(dump(b"x", 0x1_2345_6789).starts_with("0123456789  78 "));
-        assert!(dump(b"x", u64::MAX).starts_with("ffffffffffffffff  78 "));
-    }
-
-    #[test]
-    fn no_byte_of_the_traffic_commands_the_terminal() {
-        let all: Vec<u8> = (0..=255).collect();
-        let rows = dump(&all, 0);
-        assert!(rows.bytes().all(|byte| byte == b'\n' || matches!(byte, 0x20..=0x7e)));
-    }
-
-    #[test]
-    fn colours_change_nothing_but_colours() {
-        let bytes: Vec<u8> = (0..=255).chain([0; 100]).chain(*b"end").collect();
-        let mut out = Vec::new();
-        Hexdump::coloured(&Palette::default()).rows(&bytes, 99, &[5..40, 50..51], &mut out);
-        let coloured = String::from_utf8(out).expect("ASCII");
-        let plain = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "");
-        assert_eq!(plain, dump(&bytes, 99));
-    }
-}
+mod tests;

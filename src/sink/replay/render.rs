@@ -1,0 +1,115 @@
+//! From events to text.
+
+use std::fmt::{Display, Write};
+
+use chrono::{DateTime, SecondsFormat};
+
+use crate::event::{CloseReason, Event, EventKind, Leg, Totals};
+
+/// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
+/// events back.
+///
+/// Two things do not survive: times after the year 2262, and bytes of a socket's path that are
+/// not UTF-8.
+pub fn render(events: &[Event]) -> String {
+    let mut out = String::new();
+    for event in events {
+        let time = DateTime::from_timestamp_nanos(i64::try_from(event.time.0).unwrap_or(i64::MAX));
+        let time = time.to_rfc3339_opts(SecondsFormat::Nanos, true);
+        // Writing to memory does not fail.
+        let _ = write!(out, "{time} {}", event.connection);
+        kind(&event.kind, &mut out);
+        out.push('\n');
+    }
+    out
+}
+
+fn kind(kind: &EventKind, out: &mut String) {
+    match kind {
+        EventKind::Open(open) => {
+            out.push_str(" open");
+            field("client", &open.client, out);
+            field("listener", &open.listener, out);
+            field("target", &open.target, out);
+            if let Some(server) = &open.server {
+                field("server", server, out);
+            }
+        }
+        EventKind::Connected(connected) => {
+            out.push_str(" connected");
+            field("server", &connected.server, out);
+            field("local", &connected.local, out);
+        }
+        EventKind::Data { direction, leg, offset, bytes } => {
+            let leg = if *leg == Leg::Received { "received" } else { "sent" };
+            let from = direction.sender();
+            let _ = write!(out, " data from={from} leg={leg} offset={offset} bytes=");
+            quote(bytes, out);
+        }
+        EventKind::Shutdown { direction, totals: Totals { received, sent } } => {
+            let from = direction.sender();
+            let _ = write!(out, " shutdown from={from} received={received} sent={sent}");
+        }
+        EventKind::Close { reason: why, totals } => {
+            let _ = write!(out, " close reason={}", why.name());
+            reason(why, out);
+            let [client, server] = [totals.client_to_server, totals.server_to_client];
+            let _ = write!(out, " client={}/{}", client.received, client.sent);
+            let _ = write!(out, " server={}/{}", server.received, server.sent);
+        }
+    }
+}
+
+/// What belongs to a reason beyond its name.
+fn reason(reason: &CloseReason, out: &mut String) {
+    match reason {
+        CloseReason::Finished { first } => field("first", first, out),
+        CloseReason::Reset { by } => field("by", by, out),
+        CloseReason::Unreachable { errno } => field("errno", errno, out),
+        CloseReason::ResolveFailed { message } | CloseReason::ConnectFailed { message } => {
+            field("message", message, out);
+        }
+        CloseReason::Failed { side, errno } => {
+            field("side", side, out);
+            field("errno", errno, out);
+        }
+        CloseReason::Transform { direction, message } => {
+            field("from", &direction.sender(), out);
+            field("message", message, out);
+        }
+        CloseReason::Refused
+        | CloseReason::ConnectTimeout
+        | CloseReason::IdleTimeout
+        | CloseReason::HalfCloseTimeout
+        | CloseReason::Stopped
+        | CloseReason::Internal => {}
+    }
+}
+
+fn field(name: &str, value: &(impl Display + ?Sized), out: &mut String) {
+    let value = value.to_string();
+    let _ = write!(out, " {name}=");
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    if !value.is_empty() && value.bytes().all(is_plain) {
+        out.push_str(&value);
+    } else {
+        quote(value.as_bytes(), out);
+    }
+}
+
+fn quote(bytes: &[u8], out: &mut String) {
+    out.push('"');
+    for &byte in bytes {
+        match byte {
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+    }
+    out.push('"');
+}
