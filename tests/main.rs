@@ -6,6 +6,7 @@ mod bounds;
 mod capture;
 #[cfg(feature = "cli")]
 mod cli;
+mod console;
 mod contract;
 mod crash;
 mod dependencies;
@@ -13,6 +14,7 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod fixtures;
 mod packet;
 mod public_api;
 mod relay;

@@ -1,0 +1,141 @@
+//! The console's output in the hands of its readers: terminals, perl, jq.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp};
+use tcp_tunn::sink::console::{Console, ConsoleOptions, Format};
+use tcp_tunn::sink::replay::replay;
+
+use crate::fixtures;
+
+fn shown(events: &[Event], options: ConsoleOptions) -> String {
+    let mut out = Vec::new();
+    replay(events, &mut Console::new(&mut out, options)).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn format(format: Format) -> ConsoleOptions {
+    let mut options = ConsoleOptions::default();
+    options.format = format;
+    options
+}
+
+/// What `side` of connection 1 said.
+fn said(events: &[Event], side: Side) -> Vec<u8> {
+    let mut said = Vec::new();
+    for event in events {
+        if let EventKind::Data { direction, leg: Leg::Received, bytes, .. } = &event.kind
+            && event.connection == ConnectionId(1)
+            && direction.sender() == side
+        {
+            said.extend_from_slice(bytes);
+        }
+    }
+    said
+}
+
+/// Chunks of all lengths, of noise and of rows that repeat, from two connections in turn.
+fn busy() -> Vec<Event> {
+    let mut offsets = [0; 2];
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        (state >> 33) % below
+    };
+    (0..400)
+        .map(|step| {
+            let len = random(200) as usize + 1;
+            let noisy = random(2) == 0;
+            let bytes: Vec<u8> =
+                (0..len).map(|_| if noisy { random(256) as u8 } else { b'=' }).collect();
+            let connection = 1 + step % 2;
+            let side = if random(2) == 0 { Side::Client } else { Side::Server };
+            let next = &mut offsets[side as usize];
+            let offset = if connection == 1 { *next } else { 0 };
+            *next += if connection == 1 { len as u64 } else { 0 };
+            let direction = Direction::from(side);
+            let bytes = Bytes::from(bytes);
+            let kind = EventKind::Data { direction, leg: Leg::Received, offset, bytes };
+            Event { connection: ConnectionId(connection), time: Timestamp(step), kind }
+        })
+        .collect()
+}
+
+fn conversations() -> Vec<Vec<Event>> {
+    fixtures::all().into_iter().map(|(_, events)| events).chain([busy()]).collect()
+}
+
+/// What a shell's command writes when it reads `input`.
+fn piped(command: &str, input: &str) -> Vec<u8> {
+    let mut shell = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(input.as_bytes()).unwrap());
+        shell.wait_with_output().unwrap()
+    });
+    assert!(output.status.success(), "{command}");
+    output.stdout
+}
+
+#[test]
+fn one_documented_command_turns_rows_back_into_bytes() {
+    let docs = include_str!("../src/hexdump/mod.rs");
+    let (_, command) = docs.split_once("//! ```sh\n").unwrap();
+    let (command, _) = command.split_once("//! ```\n").unwrap();
+    let command: String = command.lines().map(|line| line.trim_start_matches("//!")).collect();
+    for events in conversations() {
+        let rows = shown(&events, format(Format::Hexdump));
+        for (side, name) in [(Side::Client, "Client"), (Side::Server, "Server")] {
+            let command = command.replace("Client", name);
+            assert_eq!(piped(&command, &rows), said(&events, side), "{name}: {rows}");
+        }
+    }
+}
+
+#[test]
+fn jq_rebuilds_each_stream_from_json() {
+    for events in conversations() {
+        let json = shown(&events, format(Format::Json));
+        for side in [Side::Client, Side::Server] {
+            let data = format!("select(.conn == 1 and .event == \"data\" and .from == \"{side}\")");
+            let command =
+                format!("jq -r '{data} | .data' | while read l; do echo $l | base64 -d; done");
+            assert_eq!(piped(&command, &json), said(&events, side), "{side}");
+        }
+    }
+}
+
+/// Whether a terminal only prints `text`: it has no controls but line feeds and colours, and
+/// nothing that changes the direction of text.
+fn is_harmless(text: &str) -> bool {
+    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
+    let text = colours.replace_all(text, "");
+    let commands = |c: char| {
+        c != '\n'
+            && (c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'))
+    };
+    !text.contains(commands)
+}
+
+#[test]
+fn no_traffic_and_no_name_commands_the_terminal() {
+    assert!(!is_harmless("\x1b[2J") && !is_harmless("\u{9b}") && !is_harmless("\u{202e}"));
+    let any_byte = regex::bytes::Regex::new("(?s-u).").unwrap();
+    for events in conversations() {
+        for kind in [Format::Hexdump, Format::Text, Format::Json] {
+            for colour in [false, true] {
+                let mut options = format(kind);
+                options.colour = colour;
+                options.grep = colour.then(|| any_byte.clone());
+                assert!(is_harmless(&shown(&events, options)), "{kind:?}");
+            }
+        }
+    }
+}
