@@ -30,9 +30,17 @@ const fn life(name: &'static str, complete: [Option<u32>; 3], live: fn(&mut Talk
     Life { name, live, complete }
 }
 
+const fn reset(more: u32) -> [Option<u32>; 3] {
+    [Some(HANDSHAKE + more + RST); 3]
+}
+
 fn lives() -> Vec<Life> {
+    [ends(), failures(), amounts()].into_iter().flatten().collect()
+}
+
+/// Both sides end as they want to, or one gives up.
+fn ends() -> Vec<Life> {
     use Side::{Client, Server};
-    let reset = |more| [Some(HANDSHAKE + more + RST); 3];
     vec![
         life("the client closes", FULL, |t| {
             t.connect().say(Client, b"hello").say(Server, b"world").end(Client);
@@ -69,6 +77,13 @@ fn lives() -> Vec<Life> {
         life("reset with undelivered data", [Some(47), Some(47), Some(HANDSHAKE + RST)], |t| {
             t.connect().receive(Client, &[7; 100_000]).close(CloseReason::Reset { by: Server });
         }),
+    ]
+}
+
+/// What the network, the server's machine or the tunnel put an end to.
+fn failures() -> Vec<Life> {
+    use Side::Client;
+    vec![
         life("refused", [Some(37), Some(HANDSHAKE + RST), Some(37)], |t| {
             t.open().close(CloseReason::Refused);
         }),
@@ -93,6 +108,13 @@ fn lives() -> Vec<Life> {
         life("idle for too long", reset(0), |t| {
             t.connect().close(CloseReason::IdleTimeout);
         }),
+    ]
+}
+
+/// From nothing to much, in any order.
+fn amounts() -> Vec<Life> {
+    use Side::{Client, Server};
+    vec![
         life("no bytes", [Some(HANDSHAKE + FIN); 3], |t| {
             t.connect().end(Client);
         }),
