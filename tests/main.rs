@@ -13,6 +13,8 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+#[cfg(feature = "cli")]
+mod programs;
 mod public_api;
 mod relay;
 mod scarce;

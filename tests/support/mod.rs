@@ -7,5 +7,7 @@ pub(crate) mod events;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
+#[cfg(feature = "cli")]
+pub(crate) mod server;
 pub(crate) mod talk;
 pub(crate) mod tunnel;
