@@ -57,8 +57,8 @@ pub(super) struct ConsoleArgs {
 
     /// Show the chunks that match alone
     ///
-    /// Show the chunks that match alone. The expression is matched against bytes; those that are
-    /// no text are written as in (?-u)\xff.
+    /// The expression is matched against bytes; those that are no text are written as in
+    /// (?-u)\xff.
     #[arg(long, value_name = "REGEX", value_parser = Regex::new)]
     grep: Option<Regex>,
 
