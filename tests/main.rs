@@ -14,6 +14,8 @@ mod ends;
 mod examples;
 mod fidelity;
 mod packet;
+#[cfg(feature = "cli")]
+mod programs;
 mod public_api;
 mod relay;
 mod scarce;

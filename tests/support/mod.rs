@@ -10,6 +10,8 @@ pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
 pub(crate) mod script;
+#[cfg(feature = "cli")]
+pub(crate) mod server;
 pub(crate) mod talk;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
