@@ -7,9 +7,9 @@ use std::process::Command;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::bytes::bytes;
-use crate::support::verdict::{follow, judge, tshark};
 use crate::support::process::Process;
 use crate::support::server::Server;
+use crate::support::verdict::{follow, judge, tshark};
 
 /// A tunnel to a server, with a capture.
 struct Captured {
