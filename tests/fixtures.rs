@@ -12,7 +12,7 @@ use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
 
 use crate::support::fixture;
-use crate::support::oracle::{RESET, judge};
+use crate::support::verdict::{RESET, judge};
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
