@@ -77,3 +77,8 @@ fn requests_per_second() {
 fn fault_injector() {
     shows("fault_injector", &[r#"got Ok("helln")"#, r#"said "hello, world", got Err("#]);
 }
+
+#[test]
+fn library() {
+    shows("library", &["the client said hello\n", "the server said HELLO\n"]);
+}

@@ -13,10 +13,13 @@ mod embedding;
 mod ends;
 mod examples;
 mod fidelity;
+mod fixtures;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;
 mod public_api;
+#[cfg(feature = "cli")]
+mod readme;
 mod relay;
 mod scarce;
 mod sinks;

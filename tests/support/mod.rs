@@ -6,6 +6,7 @@ pub(crate) mod chaos;
 pub(crate) mod confined;
 pub(crate) mod end;
 pub(crate) mod events;
+pub(crate) mod fixture;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;

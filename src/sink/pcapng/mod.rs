@@ -105,11 +105,11 @@ impl PcapngSink {
     }
 
     fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
-        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog } = options;
+        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
         let preamble = Preamble { view, snaplen, comment };
         let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
-            conversations: conversations(ConversationConfig { view, segment_size }),
+            conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
             section: Section::begin(preamble.clone())?,
             preamble,
             output,
@@ -265,13 +265,21 @@ impl Sink for PcapngSink {
 }
 
 /// Conversations with numbers that nobody can guess from those before, from the standard
-/// library's hash keys.
-fn conversations(config: ConversationConfig) -> Conversations {
-    let keys = RandomState::new();
+/// library's hash keys; or with such that a seed fixes, the same with every version of Rust.
+fn conversations(config: ConversationConfig, isn_seed: Option<u64>) -> Conversations {
     let mut count = 0_u64;
-    let isn = move || {
-        count += 1;
-        keys.hash_one(count) as u32
+    let isn: Box<dyn FnMut() -> u32 + Send> = if let Some(seed) = isn_seed {
+        // Knuth's multiplicative hash: neighbours come to lie far apart.
+        Box::new(move || {
+            count += 1;
+            (seed.wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+        })
+    } else {
+        let keys = RandomState::new();
+        Box::new(move || {
+            count += 1;
+            keys.hash_one(count) as u32
+        })
     };
-    Conversations::new(config, Box::new(isn))
+    Conversations::new(config, isn)
 }
