@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tcp_tunn::sink::SinkReport;
 use tcp_tunn::sink::pcapng::CaptureStats;
+use tcp_tunn::sink::summary::{ConnectionTable, TopConnections};
+use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Summary, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
@@ -16,6 +17,9 @@ use super::signals::stop_on_signals;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
 use super::{FAILED, complain, tell};
 
+/// How many connections the table at the end has.
+const TABLE_ROWS: usize = 20;
+
 /// Relays until a signal, a condition or a failing sink ends it.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr(args.verbose);
@@ -24,6 +28,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
+    let connections = attach_table(&mut tunnel);
     stop_on_signals(tunnel.handle()).context("cannot watch for signals")?;
     for route in tunnel.routes() {
         tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
@@ -34,6 +39,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_clock(&tunnel, &args)?;
     let summary = tunnel.run()?;
     let failed = report_failures(&summary.sinks, &attached.to_stdout);
+    if !connections.is_empty() {
+        tell(connections.to_string().trim_end());
+    }
     tell(summary_line(&summary, attached.packets()));
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
@@ -118,6 +126,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         }
     }
     Ok(attached)
+}
+
+/// Adds what remembers the connections for the table at the end.
+fn attach_table(tunnel: &mut Tunnel) -> ConnectionTable {
+    let sink = TopConnections::new(TABLE_ROWS);
+    let table = sink.table();
+    tunnel.add_sink(SinkOptions::named("the table of connections"), sink);
+    table
 }
 
 /// Tells which sinks failed, and whether any did. A reader of stdout who left has seen enough.

@@ -7,6 +7,7 @@ mod feeder;
 mod lane;
 pub mod pcapng;
 mod recorder;
+pub mod summary;
 mod tap;
 #[cfg(test)]
 mod tests;

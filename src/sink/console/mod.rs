@@ -17,6 +17,8 @@ use regex::bytes::Regex;
 
 use self::filter::Filter;
 use self::json::Json;
+pub(super) use self::lines::seconds;
+
 use self::lines::Lines;
 use self::time::Times;
 use super::{Interest, Sink};
