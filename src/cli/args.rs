@@ -12,6 +12,7 @@ use tcp_tunn::tunnel::{Address, Limits};
 
 use super::capture::CaptureArgs;
 use super::console::ConsoleArgs;
+use super::extcap::ExtcapArgs;
 use super::generate::Generate;
 use super::values::{duration, size, some_duration};
 
@@ -34,6 +35,10 @@ TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
 TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
 given. NO_COLOR is honoured.";
 
+/// What is answered without a tunnel.
+const ANSWERS: [&str; 5] =
+    ["generate", "install_extcap", "extcap_interfaces", "extcap_dlts", "extcap_config"];
+
 /// Relays TCP connections and shows what is said: as a hexdump, and in Wireshark.
 #[derive(Debug, Parser)]
 #[command(name = "tcp_tunn", version, after_long_help = EXAMPLES)]
@@ -41,14 +46,14 @@ given. NO_COLOR is honoured.";
 pub(super) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_FROM", hide_env = true)]
-    #[arg(required_unless_present = "generate")]
+    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) from: Vec<Address>,
 
     /// Connect each client to this
     ///
     /// A name is resolved anew for each client, and all its addresses are tried.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_TO", hide_env = true)]
-    #[arg(required_unless_present = "generate")]
+    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) to: Vec<Address>,
 
     /// Log more to stderr; give it again for still more
@@ -58,6 +63,9 @@ pub(super) struct Args {
     /// Print the manual page or a shell's completions, and do nothing else
     #[arg(long, value_enum, value_name = "WHAT", hide_short_help = true)]
     pub(super) generate: Option<Generate>,
+
+    #[command(flatten)]
+    pub(super) extcap: ExtcapArgs,
 
     // What is flattened takes the headings of its own, and keeps them for all that follows.
     #[command(flatten)]
@@ -179,7 +187,11 @@ where
     T: Into<OsString> + Clone,
 {
     let matches = Args::command().try_get_matches_from(args)?;
-    let args = Args::from_arg_matches(&matches)?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    if let Some(fifo) = args.extcap.fifo.take() {
+        args.capture.write_to(fifo);
+        args.console.be_quiet();
+    }
     let wrong = |kind, what| Args::command().error(kind, what);
     // One that the environment asks for gives way.
     if args.console.quiet && matches.value_source("console") == Some(ValueSource::CommandLine) {

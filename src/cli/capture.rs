@@ -120,6 +120,11 @@ impl CaptureArgs {
         Ok(())
     }
 
+    /// Captures into this file, whatever was asked for.
+    pub(super) fn write_to(&mut self, path: PathBuf) {
+        self.pcap = Some(path);
+    }
+
     /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
     pub(super) fn open(
         &self,
@@ -161,6 +166,7 @@ impl CaptureArgs {
         };
         options.segment_size = self.segment_size;
         options.snaplen = self.snaplen.map(NonZero::get);
+        options.comment = Some(command_line());
         options.tls_keylog = self.tls_keylog.clone();
         options
     }
@@ -191,6 +197,12 @@ impl CaptureArgs {
     pub(super) fn is_stdout(&self) -> bool {
         self.pcap.as_deref() == Some(Path::new("-"))
     }
+}
+
+/// The command line, for who finds the capture later.
+fn command_line() -> String {
+    let word = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+    std::env::args_os().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Standard output without the standard library's line buffer, which would cut blocks apart.

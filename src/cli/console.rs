@@ -139,6 +139,11 @@ impl ConsoleArgs {
     }
 
     /// The last one that is asked for.
+    /// Shows nothing, whatever was asked for.
+    pub(super) const fn be_quiet(&mut self) {
+        self.quiet = true;
+    }
+
     fn format(&self, stdout_is_taken: bool) -> Option<Format> {
         match self.console.last() {
             _ if self.quiet => None,

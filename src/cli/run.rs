@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tcp_tunn::sink::pcapng::CaptureStats;
+use tcp_tunn::sink::pcapng::{CaptureStats, RotateHandle};
 use tcp_tunn::sink::summary::{ConnectionTable, TopConnections};
 use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Summary, Tunnel, raise_open_files_limit};
@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
 use super::console::no_color;
-use super::signals::stop_on_signals;
+use super::signals::Signals;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
 use super::{FAILED, complain, tell};
 
@@ -29,8 +29,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
     let connections = attach_table(&mut tunnel);
-    stop_on_signals(tunnel.handle()).context("cannot watch for signals")?;
-    for route in tunnel.routes() {
+    let handle = tunnel.handle();
+    let signals = Signals { handle, rotate: attached.rotate.clone(), table: connections.clone() };
+    signals.watch().context("cannot watch for signals")?;
+    let silent = args.extcap.capture;
+    for route in tunnel.routes().iter().filter(|_| !silent) {
         tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
     }
     if let Some(address) = attached.over_ip {
@@ -39,10 +42,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_clock(&tunnel, &args)?;
     let summary = tunnel.run()?;
     let failed = report_failures(&summary.sinks, &attached.to_stdout);
-    if !connections.is_empty() {
-        tell(connections.to_string().trim_end());
+    if !silent {
+        if !connections.is_empty() {
+            tell(connections.to_string().trim_end());
+        }
+        tell(summary_line(&summary, attached.packets()));
     }
-    tell(summary_line(&summary, attached.packets()));
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -87,6 +92,8 @@ struct Attached {
     /// In the order of the tunnel's reports: whether the sink writes to stdout.
     to_stdout: Vec<bool>,
     captures: Vec<CaptureStats>,
+    /// What begins a new file of the capture.
+    rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
 }
 
@@ -108,6 +115,7 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
         attached.captures.push(capture.sink.stats());
+        attached.rotate = Some(capture.sink.rotate_handle());
         attached.to_stdout.push(capture.is_stdout);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
     }
