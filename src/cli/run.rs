@@ -116,7 +116,8 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     if let Some(capture) = args.capture.open(move || handle.stop())? {
         attached.captures.push(capture.sink.stats());
         attached.rotate = Some(capture.sink.rotate_handle());
-        attached.to_stdout.push(capture.is_stdout);
+        // Wireshark, too, leaves when it has seen enough.
+        attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
     }
     let options = named("the capture over IP".to_owned());
