@@ -239,7 +239,7 @@ fn a_unix_socket_is_relayed_and_gone_when_the_tunnel_ends() {
     let handle = tunnel.handle();
     let running = std::thread::spawn(move || tunnel.run().unwrap());
     let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(crate::support::events::PATIENCE)).unwrap();
     client.write_all(b"unix").unwrap();
     let mut answer = [0; 4];
     client.read_exact(&mut answer).unwrap();
