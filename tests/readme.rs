@@ -167,7 +167,7 @@ fn every_test_that_it_names_exists() {
         for name in names {
             let name = name.strip_suffix("::*").unwrap_or(name);
             let name = name.rsplit("::").next().unwrap();
-            let declared = ["fn {}(", "mod {};", "\n    {}, \""];
+            let declared = ["fn {}(", "mod {};", "\n    {}, "];
             let here = declared.iter().any(|form| source.contains(&form.replace("{}", name)));
             assert!(here, "there is no test '{name}'");
         }
