@@ -56,9 +56,11 @@ until curl -s -o /dev/null http://127.0.0.1:8000/ && redis-cli ping >/dev/null 2
 done
 tunnels=()
 start() {
+    # What the tunnel before it said must not be taken for what this one says.
+    rm -f tunnel.err
     "$@" 2>tunnel.err &
     tunnels+=("$!:$*")
-    until grep -q 'listening on' tunnel.err; do kill -0 "$!"; sleep 0.05; done
+    until grep -qs 'listening on' tunnel.err; do kill -0 "$!"; sleep 0.05; done
 }
 finish() {
     local tunnel
