@@ -113,7 +113,9 @@ fn without_descriptors_clients_wait_and_none_is_lost() {
     if !confined("exec prlimit --nofile=256:256") {
         return;
     }
-    let (tunnel, events) = Running::recorded(echo_server("127.0.0.1:0"));
+    // One worker: another might still be starting, and need descriptors for that.
+    let echo = echo_server("127.0.0.1:0");
+    let (tunnel, events) = Running::recorded_with(echo, |builder| builder.workers(1));
     exchange(patient(tunnel.connect()), b"first");
     let clients: Vec<_> = (0..10)
         .map(|_| socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap())
