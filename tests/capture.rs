@@ -1,6 +1,7 @@
 //! The capture, judged by Wireshark and tcpdump.
 
 mod readers;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
