@@ -49,8 +49,10 @@ type OnStop = Box<dyn FnOnce() + Send>;
 
 /// A sink that writes a pcapng capture.
 ///
-/// Only ever writes whole blocks, and at the latest 100 ms after an event, so that a reader of
-/// the growing file, or of what a killed process left, sees complete packets.
+/// Only ever writes whole blocks, and at the latest 100 ms after it was given an event, so that a
+/// reader of the growing file, or of what a killed process left, sees complete packets. Where keys
+/// of TLS are looked for and the output cannot be changed later (a pipe, a compressed file),
+/// packets wait up to 200 ms more for them.
 pub struct PcapngSink {
     conversations: Conversations,
     preamble: Preamble,
