@@ -1,6 +1,11 @@
 //! The capture, judged by Wireshark and tcpdump.
 
+mod files;
+#[cfg(feature = "cli")]
+mod killed;
 mod readers;
+mod secrets;
+mod served;
 
 use std::path::{Path, PathBuf};
 

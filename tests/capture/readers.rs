@@ -86,7 +86,7 @@ fn a_gap_is_shown_and_counted() {
 #[test]
 fn what_a_wire_could_not_say_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let mut talk = Talk::new(3, "127.0.0.1:51234", "127.0.0.1:8080", "example.com:80").uncertain();
+    let mut talk = Talk::new(3, "127.0.0.1:51234", "127.0.0.1:8080", "example.com:80");
     talk.connect().say(Side::Client, b"x").end(Side::Client);
     let mut options = options(View::Direct);
     options.comment = Some("tcp_tunn --from a --to b".to_owned());
@@ -178,5 +178,45 @@ fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
     }
     for (talk, said) in talks.iter().zip(&said) {
         assert!(talk.said == *said);
+    }
+}
+
+#[test]
+fn blocks_of_a_large_capture_are_what_they_should_be() {
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    // On a disk that allows direct writes, as a rule; in memory none would.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let chunk = crate::support::bytes::bytes(5, 1 << 20);
+    let mut talk = talk(1);
+    talk.connect();
+    for _ in 0..10 {
+        talk.say(Side::Client, &chunk);
+    }
+    talk.end(Side::Server);
+    let path = captured(folder.path(), options(View::Both), &talk.events);
+    judge(&path, &[]);
+    for said in follow(&path, 2) {
+        assert!(said[0] == talk.said[0]);
+    }
+    let mut reader = PcapNgReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+    let (mut packets, mut statistics) = ([0_u64; 2], Vec::new());
+    let mut last = std::time::Duration::ZERO;
+    while let Some(block) = reader.next_block() {
+        match block.unwrap().0 {
+            Block::EnhancedPacket(packet) => {
+                assert!(statistics.is_empty(), "statistics come last");
+                assert!(packet.timestamp >= last && packet.timestamp.subsec_nanos() > 0);
+                last = packet.timestamp;
+                assert_eq!(packet.original_len as usize, packet.data.len());
+                packets[packet.interface_id as usize] += 1;
+            }
+            Block::InterfaceStatistics(block) => statistics.push(format!("{:?}", block.options)),
+            _ => {}
+        }
+    }
+    assert_eq!(statistics.len(), 2);
+    for (count, options) in packets.iter().zip(&statistics) {
+        assert!(*count > 300 && options.contains(&format!("IsbIfRecv({count})")), "{options}");
+        assert!(options.contains("IsbIfDrop(0)"), "{options}");
     }
 }

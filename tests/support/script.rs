@@ -24,7 +24,8 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// A connection that will go from `client` to `server`.
+    /// A connection that will go from `client` to `server`, an address or a name that stands for
+    /// several.
     pub(crate) fn new(id: u64, client: &str, listener: &str, server: &str) -> Self {
         let endpoint = |text: &str| match text.strip_prefix("unix:") {
             Some("") => Endpoint::Unix(None),
@@ -44,12 +45,6 @@ impl Talk {
 
     pub(crate) fn at(mut self, now: u64) -> Self {
         self.now = now;
-        self
-    }
-
-    /// As for a name that stands for several addresses.
-    pub(crate) fn uncertain(mut self) -> Self {
-        self.open.server = None;
         self
     }
 

@@ -57,14 +57,34 @@ impl Server {
 
     /// nginx, on a unix socket whose name ends in HTTP's port, for the files in `folder`.
     pub(crate) fn nginx(folder: &Path) -> Self {
+        Self::nginx_on(folder, "http.80", "", "")
+    }
+
+    /// The same with TLS 1.2 and 1.3, and a certificate that nobody vouches for.
+    pub(crate) fn https(folder: &Path) -> Self {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-subj", "/CN=localhost", "-newkey", "ec"])
+            .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let files = ["certificate", "certificate_key"].into_iter().zip(["cert.pem", "key.pem"]);
+        let files =
+            files.map(|(what, name)| format!("ssl_{what} {};", folder.join(name).display()));
+        let config = files.collect::<String>() + "ssl_protocols TLSv1.2 TLSv1.3;";
+        Self::nginx_on(folder, "https.443", " ssl", &config)
+    }
+
+    fn nginx_on(folder: &Path, socket: &str, ssl: &str, more: &str) -> Self {
         let home = folder.join("nginx");
         fs::create_dir(&home).unwrap();
-        let socket = home.join("http.80");
+        let socket = home.join(socket);
         let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("{what}_temp_path {what};"));
         let config = format!(
             "daemon off; master_process off; pid nginx.pid; error_log stderr notice; events {{}}
-             http {{ access_log off; {} server {{ listen unix:{}; root {}; }} }}",
+             http {{ access_log off; {} server {{ listen unix:{}{ssl}; root {}; {more} }} }}",
             paths.concat(),
             socket.display(),
             folder.display()

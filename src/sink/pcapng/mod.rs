@@ -5,11 +5,14 @@
 
 mod compress;
 mod direct;
+mod fifo;
 mod file;
 mod keylog;
 mod options;
 mod output;
 mod over_ip;
+mod places;
+mod reader;
 mod secrets;
 mod section;
 mod series;
@@ -34,6 +37,9 @@ use crate::packet::{ConversationConfig, Conversations};
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
 
+/// What waits for TLS keys may grow up to this size.
+const HELD_MAX: usize = 16 * BATCH;
+
 /// A queue that runs empty time and again does not make for a write each time, only the next tick
 /// or this does: bulk would be written in scraps, and many messages in a write each.
 const FLUSH_PACE: Duration = Duration::from_millis(25);
@@ -43,8 +49,10 @@ type OnStop = Box<dyn FnOnce() + Send>;
 
 /// A sink that writes a pcapng capture.
 ///
-/// Only ever writes whole blocks, and at the latest 100 ms after an event, so that a reader of
-/// the growing file, or of what a killed process left, sees complete packets.
+/// Only ever writes whole blocks, and at the latest 100 ms after it was given an event, so that a
+/// reader of the growing file, or of what a killed process left, sees complete packets. Where keys
+/// of TLS are looked for and the output cannot be changed later (a pipe, a compressed file),
+/// packets wait up to 200 ms more for them.
 pub struct PcapngSink {
     conversations: Conversations,
     preamble: Preamble,
@@ -151,9 +159,10 @@ impl PcapngSink {
     /// before the packets that they decrypt.
     fn reserve_secrets(&mut self) -> io::Result<()> {
         let Some(secrets) = &mut self.secrets else { return Ok(()) };
-        secrets.begin_section(self.output.can_patch(), self.section.pending());
+        let patchable = self.output.patchable();
+        secrets.begin_section(self.section.pending(), patchable);
         // The place must be in the file before something is put into it.
-        if self.output.can_patch() { self.write_out() } else { Ok(()) }
+        if patchable.is_some() { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> io::Result<()> {
@@ -184,11 +193,16 @@ impl PcapngSink {
                 on_stop();
             }
         }
-        if self.section.pending().len() >= BATCH { self.write_out() } else { Ok(()) }
+        let pending = self.section.pending().len();
+        if pending >= HELD_MAX || pending >= BATCH && !self.update_secrets(now)? {
+            self.write_out()?;
+        }
+        Ok(())
     }
 
     /// Completes this file and goes on in the next, which stands alone.
     fn next_file(&mut self, now: Timestamp) -> io::Result<()> {
+        self.update_secrets(Timestamp(u64::MAX))?;
         self.conversations.settle(&mut self.section)?;
         self.section.end()?;
         self.write_out()?;
@@ -207,14 +221,15 @@ impl PcapngSink {
 
     /// Brings new keys into the capture; whether packets should wait for more.
     fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
-        match &mut self.secrets {
-            Some(secrets) => {
-                // Before all packets that wait for them.
-                let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
-                secrets.update(now, self.section.pending(), at, &mut *self.output)
-            }
-            None => Ok(false),
+        let Some(secrets) = &mut self.secrets else { return Ok(false) };
+        // Before all packets that wait for them.
+        let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
+        let pending = self.section.pending();
+        let wait = secrets.update(now, pending, at, &mut *self.output)?;
+        if secrets.reserve(pending, self.output.patchable()) {
+            self.write_out()?;
         }
+        Ok(wait)
     }
 }
 
