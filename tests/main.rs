@@ -22,6 +22,8 @@ mod public_api;
 mod readme;
 mod relay;
 mod scarce;
+#[cfg(feature = "cli")]
+mod signals;
 mod sinks;
 mod support;
 mod tidy;
