@@ -12,6 +12,8 @@ mod dependencies;
 mod embedding;
 mod ends;
 mod examples;
+#[cfg(feature = "cli")]
+mod extcap;
 mod fidelity;
 mod fixtures;
 mod packet;
