@@ -12,6 +12,8 @@ mod dependencies;
 mod embedding;
 mod ends;
 mod examples;
+#[cfg(feature = "cli")]
+mod extcap;
 mod fidelity;
 mod fixtures;
 mod packet;
@@ -22,6 +24,8 @@ mod public_api;
 mod readme;
 mod relay;
 mod scarce;
+#[cfg(feature = "cli")]
+mod signals;
 mod sinks;
 mod support;
 mod tidy;

@@ -138,12 +138,12 @@ impl ConsoleArgs {
         Ok(())
     }
 
-    /// The last one that is asked for.
     /// Shows nothing, whatever was asked for.
     pub(super) const fn be_quiet(&mut self) {
         self.quiet = true;
     }
 
+    /// The last one that is asked for.
     fn format(&self, stdout_is_taken: bool) -> Option<Format> {
         match self.console.last() {
             _ if self.quiet => None,

@@ -92,7 +92,7 @@ struct Attached {
     /// In the order of the tunnel's reports: whether the sink writes to stdout.
     to_stdout: Vec<bool>,
     captures: Vec<CaptureStats>,
-    /// What begins a new file of the capture.
+    /// What begins a new file of the capture, if it goes to files.
     rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
 }
@@ -115,7 +115,7 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
         attached.captures.push(capture.sink.stats());
-        attached.rotate = Some(capture.sink.rotate_handle());
+        attached.rotate = capture.sink.rotate_handle();
         // Wireshark, too, leaves when it has seen enough.
         attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);

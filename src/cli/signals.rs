@@ -1,6 +1,7 @@
 //! Signals: SIGINT and SIGTERM end the tunnel, the first gracefully, the second at once; SIGHUP
-//! begins a new capture file; SIGUSR1 shows how the tunnel does.
+//! begins a new capture file, or ends the tunnel where there is none; SIGUSR1 shows how it does.
 
+use std::future::pending;
 use std::io;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -24,16 +25,17 @@ pub(super) struct Signals {
 struct Caught {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// Not where it is ignored, as `nohup` has it, and there is no file to begin anew.
+    hangup: Option<Signal>,
     user: Signal,
 }
 
 impl Caught {
-    fn new() -> io::Result<Self> {
+    fn new(hangup: bool) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if hangup { Some(signal(SignalKind::hangup())?) } else { None },
             user: signal(SignalKind::user_defined1())?,
         })
     }
@@ -43,11 +45,12 @@ impl Signals {
     /// Watches for signals on a thread of its own, until the process ends. When this returns they
     /// are caught.
     pub(super) fn watch(self) -> io::Result<()> {
+        let hangup = self.rotate.is_some() || !is_hangup_ignored();
         let runtime = Builder::new_current_thread().enable_io().build()?;
         let (ready, is_ready) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
-                match Caught::new() {
+                match Caught::new(hangup) {
                     Ok(caught) => {
                         let _ = ready.send(Ok(()));
                         self.obey(caught).await;
@@ -68,11 +71,10 @@ impl Signals {
             tokio::select! {
                 _ = caught.interrupt.recv() => self.end(&mut is_stopping),
                 _ = caught.terminate.recv() => self.end(&mut is_stopping),
-                _ = caught.hangup.recv() => {
-                    if let Some(rotate) = &self.rotate {
-                        rotate.rotate();
-                    }
-                }
+                () = received(caught.hangup.as_mut()) => match &self.rotate {
+                    Some(rotate) => rotate.rotate(),
+                    None => self.end(&mut is_stopping),
+                },
                 _ = caught.user.recv() => shown = self.show(shown),
             }
         }
@@ -99,6 +101,22 @@ impl Signals {
         tell(counters(&stats, rate));
         now
     }
+}
+
+/// Waits for a signal, for ever where it is not caught.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
 }
 
 fn all_bytes(stats: &Stats) -> u64 {

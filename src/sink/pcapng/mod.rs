@@ -99,7 +99,8 @@ impl PcapngSink {
         let mut series = Series::new(path.as_ref(), rotation);
         let output = series.next(series::now())?;
         let mut sink = Self::with_output(output, options)?;
-        sink.series = Some(series);
+        // There is no second FIFO or device.
+        sink.series = series.is_of_files().then_some(series);
         Ok(sink)
     }
 
@@ -149,10 +150,10 @@ impl PcapngSink {
         self.stats.clone()
     }
 
-    /// What begins a new file, also after the sink was given away. Without effect where the
-    /// capture does not go to a file.
-    pub fn rotate_handle(&self) -> RotateHandle {
-        self.rotate.clone()
+    /// What begins a new file, also after the sink was given away. `None` where the capture does
+    /// not go to a file.
+    pub fn rotate_handle(&self) -> Option<RotateHandle> {
+        self.series.is_some().then(|| self.rotate.clone())
     }
 
     /// Keeps a place for keys at the beginning of a file, because they come too late to stand
