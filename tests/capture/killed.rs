@@ -101,7 +101,9 @@ fn what_a_killed_tunnel_leaves_opens_and_misses_a_moment_at_most() {
             let killed = Instant::now();
             drop(process);
             watching.store(false, Relaxed);
-            talking.map(|thread| thread.join().unwrap());
+            if let Some(thread) = talking {
+                thread.join().unwrap();
+            }
             (counting.join().unwrap(), killed, late.join().unwrap())
         });
         let old_enough = |at: &&Instant| **at + MISSING_MAX + late <= killed;

@@ -150,7 +150,7 @@ fn every_file_of_a_series_is_decrypted_by_itself() {
     while !connection_is_in_the_file() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    rotate.rotate();
+    rotate.expect("it writes a file").rotate();
     let is_next = |name: &str| name.starts_with("out_00002_");
     let next = loop {
         let names = std::fs::read_dir(scene.folder.path()).unwrap();
