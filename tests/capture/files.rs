@@ -13,13 +13,14 @@ use tcp_tunn::sink::Sink;
 use tcp_tunn::sink::pcapng::PcapngSink;
 use tempfile::tempdir;
 
-use super::options;
+use super::{options, talk};
 use crate::support::events::PATIENCE;
-use crate::support::script::{START_NS, Talk};
+use crate::support::talk::{BEGIN, Talk};
 use crate::support::verdict::{follow, judge};
 
-fn talk() -> Talk {
-    let mut talk = Talk::new(1, "127.0.0.1:20001", "127.0.0.1:8080", "192.0.2.7:80");
+/// A connection that has reached its server.
+fn connected() -> Talk {
+    let mut talk = talk(1);
     talk.connect();
     talk
 }
@@ -37,7 +38,7 @@ fn tick_until(sink: &mut PcapngSink, done: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < end, "it does not happen");
-        sink.tick(Timestamp(START_NS)).unwrap();
+        sink.tick(Timestamp(BEGIN)).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -67,7 +68,9 @@ fn a_capture_is_for_its_owner_alone_and_replaces_the_one_before() {
     let fresh = folder.path().join("fresh.pcapng");
     for path in [&path, &fresh] {
         let mut sink = create(path).unwrap();
-        record(&mut sink, &talk().say(Side::Client, b"x").end(Side::Client).events);
+        let mut talk = connected();
+        talk.say(Side::Client, b"x").end(Side::Client);
+        record(&mut sink, &talk.events);
         sink.finish().unwrap();
         assert_eq!(judge(path, &[]).completeness.len(), 1);
         assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
@@ -129,8 +132,8 @@ fn a_fifo_s_reader_may_come_late_and_has_everything() {
     let path = folder.path().join("fifo");
     mkfifo(&path);
     let mut sink = create(&path).unwrap();
-    let mut talk = talk();
-    record(&mut sink, &std::mem::take(&mut talk.say(Side::Client, b"early").events));
+    let mut talk = connected();
+    record(&mut sink, &talk.say(Side::Client, b"early").take());
     let reader = {
         let path = path.clone();
         std::thread::spawn(move || {
@@ -140,7 +143,8 @@ fn a_fifo_s_reader_may_come_late_and_has_everything() {
         })
     };
     let mut closing = Some(sink);
-    record(closing.as_mut().unwrap(), &talk.say(Side::Server, b"late").end(Side::Client).events);
+    talk.say(Side::Server, b"late").end(Side::Client);
+    record(closing.as_mut().unwrap(), &talk.events);
     // The reader opens it when it comes to it.
     let end = Instant::now() + PATIENCE;
     while let Err(error) = closing.as_mut().unwrap().finish() {
@@ -159,7 +163,9 @@ fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
     let path = folder.path().join("fifo");
     mkfifo(&path);
     let mut sink = create(&path).unwrap();
-    record(&mut sink, &talk().end(Side::Client).events);
+    let mut talk = connected();
+    talk.end(Side::Client);
+    record(&mut sink, &talk.events);
     assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
@@ -170,13 +176,14 @@ fn compressed_files_are_perfect_and_show_what_was_flushed_when_cut_short() {
     for name in ["out.pcapng.gz", "out.pcapng.zst"] {
         let path = folder.path().join(name);
         let mut sink = create(&path).unwrap();
-        let mut talk = talk();
+        let mut talk = connected();
         let said = crate::support::bytes::bytes(7, 300_000);
-        record(&mut sink, &std::mem::take(&mut talk.say(Side::Client, &said).events));
+        record(&mut sink, &talk.say(Side::Client, &said).take());
         tick_until(&mut sink, || len(&path) > 300_000);
         let flushed = len(&path);
         let answer = crate::support::bytes::bytes(8, 300_000);
-        record(&mut sink, &talk.say(Side::Server, &answer).end(Side::Client).events);
+        talk.say(Side::Server, &answer).end(Side::Client);
+        record(&mut sink, &talk.events);
         sink.finish().unwrap();
         assert_eq!(follow(&path, 1)[0], [said.clone(), answer]);
         // Wireshark reads it as it is, tcpdump does not.
@@ -205,7 +212,7 @@ fn a_compressed_file_does_not_grow_while_nothing_is_said() {
     for name in ["out.pcapng.gz", "out.pcapng.zst"] {
         let path = folder.path().join(name);
         let mut sink = create(&path).unwrap();
-        record(&mut sink, &talk().events);
+        record(&mut sink, &connected().events);
         tick_until(&mut sink, || len(&path) > 100);
         let flushed = len(&path);
         let end = Instant::now() + Duration::from_millis(300);

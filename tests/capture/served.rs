@@ -15,10 +15,10 @@ use tcp_tunn::sink::{OnSlow, Sink};
 use tcp_tunn::tunnel::Tunnel;
 use tempfile::tempdir;
 
-use super::options;
+use super::{options, talk};
 use crate::support::bytes::bytes;
 use crate::support::events::PATIENCE;
-use crate::support::script::{START_NS, Talk};
+use crate::support::talk::BEGIN;
 use crate::support::tunnel::Running;
 use crate::support::verdict::{follow, judge};
 
@@ -129,7 +129,7 @@ fn wireshark_s_own_reader_takes_it() {
 fn one_who_sleeps_is_sent_away_and_the_others_have_everything() {
     let folder = tempdir().unwrap();
     let (mut sink, address) = bind(OnSlow::Drop, 4 << 20);
-    let mut talk = Talk::new(1, "127.0.0.1:20001", "127.0.0.1:8080", "192.0.2.7:80");
+    let mut talk = talk(1);
     let sleeper = serve_new(&mut sink, address);
     let awake = serve_new(&mut sink, address);
     let awake = read_on(awake, &folder.path().join("awake"));
@@ -142,7 +142,8 @@ fn one_who_sleeps_is_sent_away_and_the_others_have_everything() {
         // The one who is awake has to have the time to read: not what is tested here.
         std::thread::sleep(Duration::from_micros(300));
     }
-    talk.end(Side::Client).events.drain(..).for_each(|event| sink.record(&event).unwrap());
+    talk.end(Side::Client);
+    talk.take().iter().for_each(|event| sink.record(event).unwrap());
     sink.finish().unwrap();
     let path = awake.join().unwrap();
     assert_eq!(judge(&path, &[]).completeness[&0], 31);
@@ -157,7 +158,7 @@ fn one_who_sleeps_is_sent_away_and_the_others_have_everything() {
 fn serve_new(sink: &mut PcapOverIpSink, address: SocketAddr) -> TcpStream {
     let serving = std::thread::spawn(move || reader(address));
     while !serving.is_finished() {
-        sink.tick(Timestamp(START_NS)).unwrap();
+        sink.tick(Timestamp(BEGIN)).unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
     serving.join().unwrap()
@@ -172,11 +173,11 @@ fn one_who_has_closed_its_end_reads_on() {
     // Long enough to be asked whether it is still there.
     let end = Instant::now() + Duration::from_millis(2500);
     while Instant::now() < end {
-        sink.tick(Timestamp(START_NS)).unwrap();
+        sink.tick(Timestamp(BEGIN)).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
     let reading = read_on(reader, &folder.path().join("out"));
-    let mut talk = Talk::new(1, "127.0.0.1:20001", "127.0.0.1:8080", "192.0.2.7:80");
+    let mut talk = talk(1);
     talk.connect().say(Side::Client, b"still there").end(Side::Client);
     talk.events.iter().for_each(|event| sink.record(event).unwrap());
     sink.finish().unwrap();
@@ -210,7 +211,7 @@ fn those_who_left_while_nothing_was_said_are_let_go() {
     }
     while half_closed(address.port()) > 0 {
         assert!(Instant::now() < end, "their sockets stay open");
-        sink.tick(Timestamp(START_NS)).unwrap();
+        sink.tick(Timestamp(BEGIN)).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -10,7 +10,6 @@ pub(crate) mod fixture;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
-pub(crate) mod script;
 #[cfg(feature = "cli")]
 pub(crate) mod server;
 pub(crate) mod talk;
