@@ -1,5 +1,6 @@
 //! The capture, judged by Wireshark and tcpdump.
 
+mod dialogues;
 mod files;
 #[cfg(feature = "cli")]
 mod killed;

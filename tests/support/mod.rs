@@ -10,9 +10,11 @@ pub(crate) mod fixture;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
+pub(crate) mod random;
 #[cfg(feature = "cli")]
 pub(crate) mod server;
 pub(crate) mod talk;
+pub(crate) mod talker;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 pub(crate) mod watch;
