@@ -202,6 +202,12 @@
 //! The tunnel ends by [`Handle::stop`], which lets connections finish for a while, or
 //! [`Handle::abort`], which does not. The [`Summary`] tells what passed and what became of each
 //! sink. To serve many connections, [`raise_open_files_limit`] first.
+//!
+//! Options ([`Limits`], [`SinkOptions`] and those of the sinks) are made from their defaults,
+//! `let mut options = PcapngOptions::default();`, and changed by their public fields; the two that
+//! a [`Builder`] takes have setters, too. They may grow: a struct literal of them does not compile.
+//! Errors are enums that may grow as well, and each says in one line what failed, on what, why,
+//! and what to try.
 
 // What the text above refers to.
 #[cfg(doc)]
@@ -212,5 +218,5 @@ use crate::{
     transform::{
         Codec, Delimiter, FixedSize, Framer, LengthPrefix, Lines, Messages, Output, Rest, Transform,
     },
-    tunnel::{Builder, Handle, Summary, Tunnel, raise_open_files_limit},
+    tunnel::{Builder, Handle, Limits, Summary, Tunnel, raise_open_files_limit},
 };

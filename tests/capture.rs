@@ -1,6 +1,12 @@
 //! The capture, judged by Wireshark and tcpdump.
 
+mod dialogues;
+mod files;
+#[cfg(feature = "cli")]
+mod killed;
 mod readers;
+mod secrets;
+mod served;
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +14,8 @@ use tcp_tunn::event::Event;
 use tcp_tunn::packet::View;
 use tcp_tunn::sink::Sink;
 use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
+
+use crate::support::talk::{Ends, Talk};
 
 /// The options of a view.
 fn options(view: View) -> PcapngOptions {
@@ -23,4 +31,15 @@ fn captured(folder: &Path, options: PcapngOptions, events: &[Event]) -> PathBuf 
     events.iter().for_each(|event| sink.record(event).unwrap());
     sink.finish().unwrap();
     path
+}
+
+/// A client of its own for each number, and one server.
+fn ends(id: u64) -> Ends {
+    let client = format!("127.0.0.1:{}", 20_000 + id);
+    Ends::new(&client, "127.0.0.1:8080", "127.0.0.9:30001", "192.0.2.7:80")
+}
+
+/// A connection that was accepted a moment after those of lower numbers.
+fn talk(id: u64) -> Talk {
+    Talk::open(id, id * 1_000_033, ends(id))
 }

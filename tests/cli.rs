@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
@@ -216,6 +217,56 @@ fn the_console_shows_what_is_said() {
         assert_eq!(ended.code, Some(0));
         assert!(shown.contains(words), "{more:?}: {shown}");
     }
+}
+
+/// Runs it with more in its environment, on a terminal if asked to; what it said.
+fn run_in(environment: &[(&str, &str)], terminal: bool, args: &[&str]) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_tcp_tunn");
+    let mut command = Command::new(if terminal { "script" } else { program });
+    if terminal {
+        let line = format!("{program} {}", args.join(" "));
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    } else {
+        command.args(args);
+    }
+    let output = command.envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn what_is_raw_goes_to_a_terminal_only_if_asked_for_twice() {
+    let args = ["--from", LOCAL, "--to", "h:1", "--stop-after", "duration:1ms", "--console", "raw"];
+    let (code, said) = run_in(&[], true, &args);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("may take control of the terminal (try '| less', or give"), "{said}");
+    let (code, said) = run_in(&[], true, &[&args[..], &["--console", "raw"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(Process::run(&args).code, Some(0), "no terminal");
+}
+
+#[test]
+fn the_environment_stands_for_what_is_not_given() {
+    let folder = tempdir().unwrap();
+    let capture = folder.path().join("out.pcapng");
+    let environment = [
+        ("TCP_TUNN_FROM", LOCAL),
+        ("TCP_TUNN_TO", "[::1]:9"),
+        ("TCP_TUNN_PCAP", capture.to_str().unwrap()),
+        ("TCP_TUNN_PCAP_OVER_IP", LOCAL),
+        ("TCP_TUNN_CONSOLE", "json"),
+        ("TCP_TUNN_TIME", "utc"),
+    ];
+    let (code, said) = run_in(&environment, false, &["--stop-after", "duration:1ms", "--quiet"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(" -> [::1]:9\n") && said.contains("capture on 127.0.0.1:"), "{said}");
+    assert!(capture.exists());
+    let given = ["--stop-after", "duration:1ms", "--to", "127.0.0.1:9"];
+    let (code, said) = run_in(&environment, false, &given);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(" -> 127.0.0.1:9\n"), "{said}");
+    let (code, said) = run_in(&[("TCP_TUNN_TIME", "noon")], false, &given);
+    assert_eq!(code, Some(2), "{said}");
 }
 
 #[test]

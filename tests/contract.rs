@@ -1,23 +1,13 @@
 //! Whatever two peers do, the events of it keep the contract, and both hear what was said.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::thread::JoinHandle;
+use std::net::TcpListener;
 
 use proptest::prelude::*;
 use tcp_tunn::event::{CloseReason, Direction, Leg, Side};
 
-use crate::support::bytes::bytes;
-use crate::support::end::{patient, reset};
 use crate::support::events::{Events, check_contract};
+use crate::support::talker::{Step, Talker, talk};
 use crate::support::tunnel::Running;
-
-#[derive(Clone, Debug)]
-enum Step {
-    Say(Side, usize),
-    Finish(Side),
-    Reset(Side),
-}
 
 fn side() -> impl Strategy<Value = Side> {
     prop_oneof![Just(Side::Client), Just(Side::Server)]
@@ -34,71 +24,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => side().prop_map(Step::Finish),
         1 => side().prop_map(Step::Reset),
     ]
-}
-
-/// One end, which always listens, so that no talk is stuck.
-struct Talker {
-    stream: Option<TcpStream>,
-    hearing: JoinHandle<Vec<u8>>,
-    said: Vec<u8>,
-    finished: bool,
-}
-
-impl Talker {
-    fn new(stream: TcpStream) -> Self {
-        let mut reader = patient(stream.try_clone().unwrap());
-        let hearing = std::thread::spawn(move || {
-            let mut heard = Vec::new();
-            // What came before an error counts too.
-            let _ = reader.read_to_end(&mut heard);
-            heard
-        });
-        Self { stream: Some(patient(stream)), hearing, said: Vec::new(), finished: false }
-    }
-
-    fn say(&mut self, len: usize) {
-        if let Some(stream) = self.stream.as_mut().filter(|_| !self.finished) {
-            let bytes = bytes(self.said.len() as u64 + 1, len);
-            self.said.extend_from_slice(&bytes);
-            // The other may have reset the connection.
-            let _ = stream.write_all(&bytes);
-        }
-    }
-
-    fn finish(&mut self) {
-        self.finished = true;
-        if let Some(stream) = &self.stream {
-            let _ = stream.shutdown(Shutdown::Write);
-        }
-    }
-
-    fn reset(&mut self) {
-        if let Some(stream) = self.stream.take() {
-            // The reader holds the socket open: what it reads is to fail.
-            let _ = stream.shutdown(Shutdown::Read);
-            reset(stream);
-        }
-    }
-
-    /// What it said and heard.
-    fn end(mut self) -> (Vec<u8>, Vec<u8>) {
-        self.finish();
-        let heard = self.hearing.join().unwrap();
-        (self.said, heard)
-    }
-}
-
-fn talk(steps: &[Step], client: Talker, server: Talker) -> [(Vec<u8>, Vec<u8>); 2] {
-    let mut ends = [client, server];
-    for step in steps {
-        match *step {
-            Step::Say(side, len) => ends[side as usize].say(len),
-            Step::Finish(side) => ends[side as usize].finish(),
-            Step::Reset(side) => ends[side as usize].reset(),
-        }
-    }
-    ends.iter_mut().for_each(Talker::finish);
-    ends.map(Talker::end)
 }
 
 fn check_bytes(events: &Events, said: &[u8], heard: &[u8], direction: Direction, clean: bool) {

@@ -1,12 +1,20 @@
 //! Every example runs, comes to an end and shows what it promises.
 
+use std::path::Path;
 use std::process::Command;
+
+use crate::support::verdict::{judge, tshark};
 
 /// Runs an example; what it printed.
 fn output_of(example: &str) -> String {
+    output_in(Path::new(env!("CARGO_MANIFEST_DIR")), example)
+}
+
+fn output_in(folder: &Path, example: &str) -> String {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", example])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["run", "--quiet", "--manifest-path", manifest, "--example", example])
+        .current_dir(folder)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -19,6 +27,21 @@ fn shows(example: &str, expected: &[&str]) {
     for words in expected {
         assert!(output.contains(words), "{example} does not show {words:?}:\n{output}");
     }
+}
+
+#[test]
+fn demo() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = output_in(folder.path(), "demo");
+    for words in [" Client -> Server 40 bytes\n", "|GET /hello HTTP/|", "Server -> Client"] {
+        assert!(output.contains(words), "no {words:?}:\n{output}");
+    }
+    let last = output.lines().last().unwrap();
+    assert!(last.contains("wireshark demo.pcapng"), "{last}");
+    let capture = folder.path().join("demo.pcapng");
+    assert_eq!(judge(&capture, &[]).completeness.len(), 1);
+    let http = tshark(&capture, &["-n", "-Y", "http", "-T", "fields", "-e", "http.file_data"]);
+    assert_eq!(http.len(), 2, "a request and an answer: {http:?}");
 }
 
 #[test]
@@ -53,4 +76,9 @@ fn requests_per_second() {
 #[test]
 fn fault_injector() {
     shows("fault_injector", &[r#"got Ok("helln")"#, r#"said "hello, world", got Err("#]);
+}
+
+#[test]
+fn library() {
+    shows("library", &["the client said hello\n", "the server said HELLO\n"]);
 }

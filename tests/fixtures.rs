@@ -1,50 +1,76 @@
-//! Events written by hand, and what each format makes of them, byte for byte.
+//! What every output makes of events written by hand, byte for byte.
 //!
-//! `fixtures/NAME.events` are the events, as `tcp_tunn::sink::replay` reads them, and beside them
-//! stands one file a format. After a change that is meant:
-//! `UPDATE_FIXTURES=1 cargo test fixtures`, then read the difference.
+//! `fixtures/README.md` tells what stands there. After a change that is meant:
+//! `UPDATE_FIXTURES=1 cargo test fixtures`, and read the difference.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tcp_tunn::event::{Event, Timestamp};
+use tcp_tunn::event::Event;
+use tcp_tunn::packet::View;
 use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
+use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
 use tcp_tunn::sink::replay::{parse, render, replay};
-use tcp_tunn::sink::summary::ConnectionTable;
+use tcp_tunn::sink::summary::TopConnections;
+
+use crate::support::events::check_contract;
+use crate::support::verdict::{RESET, judge};
 
 /// The ending of the file, and what makes its contents.
 type Golden = (&'static str, fn(&[Event]) -> Vec<u8>);
 
-/// A format is tested when it has a line here.
-const GOLDEN: [Golden; 6] = [
+/// An output is tested when it has a line here.
+const GOLDEN: [Golden; 9] = [
     ("hexdump", |events| console(events, Format::Hexdump, false)),
     ("hexdump-colour", |events| console(events, Format::Hexdump, true)),
     ("text", |events| console(events, Format::Text, false)),
     ("text-colour", |events| console(events, Format::Text, true)),
     ("json", |events| console(events, Format::Json, false)),
+    ("raw", |events| console(events, Format::Raw, false)),
     ("summary", summary),
+    ("pcapng", |events| capture(events, View::Direct)),
+    ("both.pcapng", |events| capture(events, View::Both)),
 ];
 
 fn console(events: &[Event], format: Format, colour: bool) -> Vec<u8> {
     let mut options = ConsoleOptions::default();
-    options.format = format;
-    options.colour = colour;
-    options.time = TimeStyle::Utc;
+    (options.format, options.colour, options.time) = (format, colour, TimeStyle::Utc);
     let mut out = Vec::new();
     replay(events, &mut Console::new(&mut out, options)).unwrap();
     out
 }
 
 fn summary(events: &[Event]) -> Vec<u8> {
-    let mut table = ConnectionTable::new(20);
-    replay(events, &mut table).unwrap();
-    let now = events.last().map_or(Timestamp(0), |event| event.time);
-    table.render(now).into_bytes()
+    let mut sink = TopConnections::new(20);
+    replay(events, &mut sink).unwrap();
+    sink.table().to_string().into_bytes()
+}
+
+fn capture(events: &[Event], view: View) -> Vec<u8> {
+    let mut options = PcapngOptions::default();
+    (options.view, options.isn_seed) = (view, Some(1));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    replay(events, &mut PcapngSink::new(file.reopen().unwrap(), options).unwrap()).unwrap();
+    fs::read(file.path()).unwrap()
+}
+
+/// What is compared: of a capture not the section header, which names machine and version.
+fn compared<'a>(ending: &str, made: &'a [u8]) -> &'a [u8] {
+    match made.get(4..8) {
+        Some(len) if ending.ends_with("pcapng") => {
+            &made[u32::from_le_bytes(len.try_into().unwrap()) as usize..]
+        }
+        _ => made,
+    }
 }
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+fn path(name: &str, ending: &str) -> PathBuf {
+    folder().join(format!("{name}.{ending}"))
 }
 
 /// The names and events of all fixtures.
@@ -58,22 +84,23 @@ pub(crate) fn all() -> Vec<(String, Vec<Event>)> {
         })
         .collect();
     fixtures.sort_by(|(one, _), (other, _)| one.cmp(other));
-    assert!(!fixtures.is_empty());
+    assert!(fixtures.len() >= 5, "fixtures are missing: {fixtures:?}");
     fixtures
 }
 
 #[test]
-fn every_format_makes_of_the_fixtures_what_is_committed() {
+fn every_output_makes_of_the_fixtures_what_is_committed() {
     let update = std::env::var_os("UPDATE_FIXTURES").is_some();
     let mut differing = Vec::new();
     for (name, events) in all() {
         for (ending, make) in GOLDEN {
-            let file = folder().join(format!("{name}.{ending}"));
+            let file = path(&name, ending);
+            let kept = fs::read(&file).unwrap_or_default();
             let made = make(&events);
-            if update {
+            let same = file.exists() && compared(ending, &kept) == compared(ending, &made);
+            if !same && update {
                 fs::write(&file, &made).unwrap();
-            }
-            if fs::read(&file).unwrap_or_default() != made {
+            } else if !same {
                 differing.push(format!("{name}.{ending}"));
             }
         }
@@ -86,8 +113,17 @@ fn every_format_makes_of_the_fixtures_what_is_committed() {
 }
 
 #[test]
+fn wireshark_has_nothing_against_the_captures_of_the_fixtures() {
+    for (name, _) in all() {
+        for ending in ["pcapng", "both.pcapng"] {
+            judge(&path(&name, ending), &[RESET]);
+        }
+    }
+}
+
+#[test]
 fn there_are_no_other_files_in_the_folder() {
-    let mut expected = BTreeSet::new();
+    let mut expected = BTreeSet::from(["README.md".to_owned()]);
     for (name, _) in all() {
         let endings = GOLDEN.iter().map(|(ending, _)| *ending).chain(["events"]);
         expected.extend(endings.map(|ending| format!("{name}.{ending}")));
@@ -95,6 +131,13 @@ fn there_are_no_other_files_in_the_folder() {
     let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
     let found: BTreeSet<_> = files.map(|name| name.into_string().unwrap()).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn fixtures_are_what_a_tunnel_could_say() {
+    for (_, events) in all() {
+        check_contract(&events);
+    }
 }
 
 #[test]

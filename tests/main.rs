@@ -13,12 +13,20 @@ mod dependencies;
 mod embedding;
 mod ends;
 mod examples;
+#[cfg(feature = "cli")]
+mod extcap;
 mod fidelity;
 mod fixtures;
 mod packet;
+#[cfg(feature = "cli")]
+mod programs;
 mod public_api;
+#[cfg(feature = "cli")]
+mod readme;
 mod relay;
 mod scarce;
+#[cfg(feature = "cli")]
+mod signals;
 mod sinks;
 mod support;
 mod tidy;

@@ -230,3 +230,22 @@ fn a_reset_by_either_side_reaches_the_other() {
         check_contract(&events.all());
     }
 }
+
+#[test]
+fn a_unix_socket_is_relayed_and_gone_when_the_tunnel_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.sock");
+    let tunnel = Tunnel::builder(format!("unix:{}", path.display()), server(echo)).bind().unwrap();
+    let handle = tunnel.handle();
+    let running = std::thread::spawn(move || tunnel.run().unwrap());
+    let mut client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    client.set_read_timeout(Some(crate::support::events::PATIENCE)).unwrap();
+    client.write_all(b"unix").unwrap();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"unix");
+    drop(client);
+    handle.stop();
+    assert_eq!(running.join().unwrap().counts.connections, 1);
+    assert!(!path.exists());
+}

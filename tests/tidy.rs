@@ -63,6 +63,54 @@ fn the_source_keeps_the_rules() {
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
 
+fn has_declaration(line: &str, declared: &str) -> bool {
+    let before = line.trim().strip_suffix(declared);
+    before.is_some_and(|before| matches!(before, "" | "pub " | "pub(crate) " | "pub(super) "))
+}
+
+/// Whether the module in `path` is declared where it should be, so that it is compiled.
+fn is_wired(path: &Path) -> bool {
+    let module = if path.ends_with("mod.rs") { path.parent().unwrap() } else { path };
+    let (folder, name) = (module.parent().unwrap(), module.file_stem().unwrap().to_str().unwrap());
+    let declared = format!("mod {name};");
+    let parents = ["mod.rs", "main.rs", "lib.rs"].map(|parent| folder.join(parent));
+    parents.into_iter().chain([folder.with_extension("rs")]).any(|parent| {
+        let text = fs::read_to_string(parent).unwrap_or_default();
+        text.lines().any(|line| has_declaration(line, &declared))
+    })
+}
+
+#[test]
+fn no_file_is_left_out() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        rust_files(&root().join(folder), &mut files);
+    }
+    let crates = ["src/main.rs", "src/lib.rs", "tests/main.rs", "tests/external/src/main.rs"];
+    let is_crate = |path: &Path| crates.iter().any(|root| path.ends_with(root));
+    let left_out: Vec<_> =
+        files.into_iter().filter(|path| !is_crate(path) && !is_wired(path)).collect();
+    assert!(left_out.is_empty(), "no 'mod' names {left_out:?}");
+}
+
+#[test]
+fn a_file_that_no_module_names_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    };
+    file("main.rs", "mod a;\npub(crate) mod b;\n// mod c;\nmod dd;\n");
+    for (name, text) in [("a.rs", "mod inner;\n"), ("a/inner.rs", ""), ("b/mod.rs", "")] {
+        assert!(is_wired(&file(name, text)), "{name}");
+    }
+    for name in ["c.rs", "d.rs", "a/other.rs", "e/mod.rs"] {
+        assert!(!is_wired(&file(name, "")), "{name}");
+    }
+}
+
 #[test]
 fn the_top_level_is_what_it_should_be() {
     // Captures are what a demonstration leaves, and the version control ignores them.

@@ -1,12 +1,16 @@
 //! Transforms over real sockets: what each peer gets, and what is recorded of it.
 
+mod identity;
+mod legs;
+mod messages;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use tcp_tunn::event::{CloseReason, ConnectionId, Direction, EventKind, Leg, Open, Side};
 use tcp_tunn::transform::{Lines, Messages, Output, Pair, Transform, TransformError, from_fn};
-use tcp_tunn::tunnel::{Builder, Tunnel};
+use tcp_tunn::tunnel::Builder;
 
 use crate::support::events::{Events, PATIENCE, check_contract};
 use crate::support::tunnel::Running;
@@ -351,85 +355,4 @@ fn a_long_delay_does_not_hold_up_the_end() {
     assert_eq!(events.wait_for_close(), CloseReason::Stopped);
     tunnel.stop();
     check_contract(&events.all());
-}
-
-#[test]
-fn messages_arrive_whole_however_they_are_said() {
-    let make = || Messages::new(Lines::new(), |line: &[u8]| [b"<", line, b">"].concat());
-    let mut dialogue = Dialogue::encoded(make);
-    dialogue.client.set_nodelay(true).unwrap();
-    let mut heard = 0;
-    for part in [&b"on"[..], b"e\nt", b"wo\nth"] {
-        dialogue.client.write_all(part).unwrap();
-        heard += part.len();
-        // Each part is a read of its own, because the one before it was seen.
-        let wanted = heard;
-        dialogue.events.wait_for(|event| match &event.kind {
-            EventKind::Data { leg: Received, offset, bytes, .. } => {
-                *offset as usize + bytes.len() == wanted
-            }
-            _ => false,
-        });
-    }
-    assert_eq!(dialogue.say_all(b"ree"), b"<one>\n<two>\n<three>");
-    dialogue.close();
-}
-
-#[test]
-fn a_message_without_end_is_an_error_and_not_memory() {
-    let make = || Messages::new(Lines::new(), |line: &[u8]| line.to_vec()).max(1000);
-    let Dialogue { mut client, server, tunnel, events, .. } = Dialogue::encoded(make);
-    // The tunnel resets the connection amid this, at any place of it.
-    let _ = client.write_all(&[b'x'; 100_000]);
-    let reason = events.wait_for_close();
-    let words = "a message is longer than the 1000 bytes that are allowed";
-    assert!(reason.to_string().contains(words), "{reason}");
-    drop(server);
-    tunnel.stop();
-    check_contract(&events.all());
-}
-
-/// Bytes that say at each place which place it is.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len / 4).flat_map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()).collect()
-}
-
-fn echo_one(listener: TcpListener) {
-    let mut stream = patient(listener.accept().unwrap().0);
-    let mut writer = stream.try_clone().unwrap();
-    std::io::copy(&mut stream, &mut writer).unwrap();
-}
-
-#[test]
-fn twice_xor_is_the_identity_over_sixty_four_mebibytes() {
-    const LEN: usize = 64 << 20;
-    let xor = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddr = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || echo_one(listener));
-    let events = Events::default();
-    let second = Running::start(Tunnel::builder("127.0.0.1:0", address).encoder(xor).decoder(xor));
-    let first = Tunnel::builder("127.0.0.1:0", second.address).encoder(xor).decoder(xor);
-    let first = Running::start(first.sink(events.sink()));
-
-    let mut client = patient(first.connect());
-    let mut writer = client.try_clone().unwrap();
-    let pattern = pattern(LEN);
-    let said = pattern.clone();
-    let writing = std::thread::spawn(move || {
-        writer.write_all(&said).unwrap();
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    let heard = rest_of(&mut client);
-    writing.join().unwrap();
-    server.join().unwrap();
-    assert!(heard == pattern, "{} bytes of {LEN}, or others", heard.len());
-
-    assert!(events.wait_for_close().is_clean());
-    assert_eq!(second.stop().counts.totals.client_to_server.sent, LEN as u64);
-    first.stop();
-    check_contract(&events.all());
-    let between = events.bytes(1, ClientToServer, Sent);
-    assert!(between == xor(&pattern));
-    assert!(events.bytes(1, ServerToClient, Received) == between);
 }

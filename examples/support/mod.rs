@@ -42,7 +42,8 @@ pub(crate) fn http_server() -> io::Result<SocketAddr> {
                 }
             }
             let len = head.len();
-            write!(&stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{head}")?;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{head}");
+            (&stream).write_all(answer.as_bytes())?;
         }
     })
 }

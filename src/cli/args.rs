@@ -5,12 +5,14 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
 use tcp_tunn::tunnel::{Address, Limits};
 
 use super::capture::CaptureArgs;
 use super::console::ConsoleArgs;
+use super::extcap::ExtcapArgs;
 use super::generate::Generate;
 use super::values::{duration, size, some_duration};
 
@@ -26,18 +28,32 @@ Examples:
     tcp_tunn --from 127.0.0.1:5433 --to db.example.com:5432 \\
              --from 127.0.0.1:8080 --to unix:/run/app.sock
 
-ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. Port 0 listens on any free port.";
+ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. Port 0 listens on any free port.
+DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
-/// Relays TCP connections and shows what is said, as a hexdump and as a capture for Wireshark.
+TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
+TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
+given. NO_COLOR is honoured.";
+
+/// What is answered without a tunnel.
+const ANSWERS: [&str; 5] =
+    ["generate", "install_extcap", "extcap_interfaces", "extcap_dlts", "extcap_config"];
+
+/// Relays TCP connections and shows what is said: as a hexdump, and in Wireshark.
 #[derive(Debug, Parser)]
-#[command(name = "tcp_tunn", version, after_help = EXAMPLES)]
+#[command(name = "tcp_tunn", version, after_long_help = EXAMPLES)]
+#[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]")]
 pub(super) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
-    #[arg(long, value_name = "ADDR", required_unless_present = "generate")]
+    #[arg(long, value_name = "ADDR", env = "TCP_TUNN_FROM", hide_env = true)]
+    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) from: Vec<Address>,
 
-    /// Connect clients to this; a name is resolved for each, and all its addresses are tried
-    #[arg(long, value_name = "ADDR", required_unless_present = "generate")]
+    /// Connect each client to this
+    ///
+    /// A name is resolved anew for each client, and all its addresses are tried.
+    #[arg(long, value_name = "ADDR", env = "TCP_TUNN_TO", hide_env = true)]
+    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) to: Vec<Address>,
 
     /// Log more to stderr; give it again for still more
@@ -45,8 +61,11 @@ pub(super) struct Args {
     pub(super) verbose: u8,
 
     /// Print the manual page or a shell's completions, and do nothing else
-    #[arg(long, value_enum, value_name = "WHAT")]
+    #[arg(long, value_enum, value_name = "WHAT", hide_short_help = true)]
     pub(super) generate: Option<Generate>,
+
+    #[command(flatten)]
+    pub(super) extcap: ExtcapArgs,
 
     // What is flattened takes the headings of its own, and keeps them for all that follows.
     #[command(flatten)]
@@ -66,28 +85,34 @@ pub(super) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Relay options")]
 pub(super) struct RelayArgs {
-    /// How long one address of the server may take to answer
+    /// For each address of the server
+    ///
+    /// How long one address of the server may take to answer, before the next one is tried.
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
     connect_timeout: Duration,
 
-    /// Reset a connection on which nothing was said for so long [default: none]
+    /// Reset silent connections [default: none]
+    ///
+    /// Reset a connection on which nothing was said for so long.
     #[arg(long, value_name = "DUR", value_parser = some_duration)]
     idle_timeout: Option<Duration>,
 
     /// Reset a connection that one side has ended and on which the other is silent for so long
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = some_duration)]
+    #[arg(hide_short_help = true)]
     half_close_timeout: Duration,
 
-    /// Connections at once; further clients wait
+    /// At once; further clients wait
     #[arg(long, value_name = "N", default_value = "10000")]
     max_connections: NonZero<usize>,
 
     /// Worker threads [default: the number of cores, at most 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     pub(super) workers: Option<NonZero<usize>>,
 
     /// How long connections may go on after SIGINT or SIGTERM; a second signal ends them at once
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration)]
+    #[arg(hide_short_help = true)]
     shutdown_timeout: Duration,
 }
 
@@ -106,16 +131,21 @@ impl RelayArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sink options (console and capture)")]
 pub(super) struct SinkArgs {
-    /// When a sink is slow: let the relay wait, or leave data out and count it
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    /// block or drop
+    ///
+    /// When a sink is slow: let the relay wait (block), or leave data out and count it (drop).
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
     on_slow_sink: OnSlowSink,
 
     /// How much may wait for each sink
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(hide_short_help = true)]
     sink_buffer: NonZero<u64>,
 
-    /// When a sink fails: stop the tunnel, or go on without the sink
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    /// stop or detach
+    ///
+    /// When a sink fails: stop the tunnel, or go on without the sink (detach) and fail at the end.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
     on_sink_error: OnSinkError,
 }
 
@@ -156,15 +186,26 @@ pub(super) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::
 where
     T: Into<OsString> + Clone,
 {
-    let args = Args::try_parse_from(args)?;
+    let matches = Args::command().try_get_matches_from(args)?;
+    let mut args = Args::from_arg_matches(&matches)?;
+    if let Some(fifo) = args.extcap.fifo.take() {
+        args.capture.write_to(fifo);
+        args.console.be_quiet();
+    }
+    let wrong = |kind, what| Args::command().error(kind, what);
+    // One that the environment asks for gives way.
+    if args.console.quiet && matches.value_source("console") == Some(ValueSource::CommandLine) {
+        let what = "'--quiet' cannot be used with '--console' (try one of them)";
+        return Err(wrong(ErrorKind::ArgumentConflict, what.to_owned()));
+    }
     let (from, to) = (args.from.len(), args.to.len());
     if from != to {
         let what = format!("{from} --from but {to} --to (give them in pairs, in order)");
-        return Err(Args::command().error(ErrorKind::WrongNumberOfValues, what));
+        return Err(wrong(ErrorKind::WrongNumberOfValues, what));
     }
-    args.capture
-        .check()
-        .map_err(|what| Args::command().error(ErrorKind::ArgumentConflict, what))?;
+    let stdout_is_taken = args.capture.is_stdout();
+    let checked = args.capture.check().and_then(|()| args.console.check(stdout_is_taken));
+    checked.map_err(|what| wrong(ErrorKind::ArgumentConflict, what))?;
     Ok(args)
 }
 
@@ -179,6 +220,13 @@ mod tests {
     #[test]
     fn the_arguments_are_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_fits_one_screen() {
+        let help = Args::command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 40, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 
     #[test]

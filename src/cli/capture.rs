@@ -21,44 +21,58 @@ use super::values::{size, some_duration};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Capture options")]
 pub(super) struct CaptureArgs {
-    /// Write a pcapng capture to this file, or with - to stdout
-    #[arg(long, value_name = "FILE|-")]
+    /// Write a pcapng capture to this file; - is stdout
+    #[arg(long, value_name = "FILE|-", env = "TCP_TUNN_PCAP", hide_env = true)]
     pcap: Option<PathBuf>,
 
-    /// One stream from client to server, or both of the tunnel's sockets apart
-    #[arg(long, value_enum, value_name = "WHICH", default_value_t)]
+    /// direct or both
+    ///
+    /// One stream from client to server (direct), or both of the tunnel's sockets apart (both).
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t, hide_possible_values = true)]
     legs: Legs,
 
-    /// The most bytes that one TCP segment carries; 1460 looks like Ethernet
+    /// The most in one TCP segment
+    ///
+    /// The most bytes that one TCP segment carries; 1460 looks like Ethernet.
     #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size)]
     segment_size: SegmentSize,
 
     /// Keep only so many bytes of each packet, headers included [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     snaplen: Option<NonZero<u32>>,
 
-    /// Serve the capture to whoever connects here, as wireshark -k -i TCP@127.0.0.1:19000 does
-    #[arg(long, value_name = "ADDR")]
+    /// Serve the capture to Wireshark over TCP
+    ///
+    /// Serve the capture to whoever connects here, as wireshark -k -i TCP@127.0.0.1:19000 does.
+    #[arg(long, value_name = "ADDR", env = "TCP_TUNN_PCAP_OVER_IP", hide_env = true)]
     pcap_over_ip: Option<SocketAddr>,
 
-    /// Begin a new file, with a number and the time in its name, when one has come to this size
+    /// Begin a new file at this size
+    ///
+    /// Begin a new file, with a number and the time in its name, when one has come to this size.
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "pcap")]
     rotate_size: Option<NonZero<u64>>,
 
     /// Begin a new file when one has been open for so long
     #[arg(long, value_name = "DUR", value_parser = some_duration, requires = "pcap")]
+    #[arg(hide_short_help = true)]
     rotate_interval: Option<Duration>,
 
     /// Keep so many files and remove the oldest [default: all]
-    #[arg(long, value_name = "N", requires = "pcap")]
+    #[arg(long, value_name = "N", requires = "pcap", hide_short_help = true)]
     rotate_files: Option<NonZero<usize>>,
 
+    /// End by itself after duration:90s and the like
+    ///
     /// End by itself after duration:90s, size:1GiB, packets:1000 or connections:10; the first of
-    /// several counts
+    /// several counts.
     #[arg(long, value_name = "KEY:VALUE", value_parser = stop_after)]
     pub(super) stop_after: Vec<StopAfter>,
 
-    /// Put the keys that appear in this key log into the capture, so that Wireshark decrypts it
+    /// Put the keys of a TLS key log into the capture
+    ///
+    /// Put the keys that appear in this key log, which SSLKEYLOGFILE names for most programs, into
+    /// the capture, so that Wireshark decrypts it.
     #[arg(long, value_name = "FILE")]
     tls_keylog: Option<PathBuf>,
 }
@@ -106,6 +120,11 @@ impl CaptureArgs {
         Ok(())
     }
 
+    /// Captures into this file, whatever was asked for.
+    pub(super) fn write_to(&mut self, path: PathBuf) {
+        self.pcap = Some(path);
+    }
+
     /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
     pub(super) fn open(
         &self,
@@ -147,6 +166,7 @@ impl CaptureArgs {
         };
         options.segment_size = self.segment_size;
         options.snaplen = self.snaplen.map(NonZero::get);
+        options.comment = Some(command_line());
         options.tls_keylog = self.tls_keylog.clone();
         options
     }
@@ -177,6 +197,12 @@ impl CaptureArgs {
     pub(super) fn is_stdout(&self) -> bool {
         self.pcap.as_deref() == Some(Path::new("-"))
     }
+}
+
+/// The command line, for who finds the capture later.
+fn command_line() -> String {
+    let word = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+    std::env::args_os().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Standard output without the standard library's line buffer, which would cut blocks apart.

@@ -17,39 +17,52 @@ use super::values::size;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Console options")]
 pub(super) struct ConsoleArgs {
-    /// How to show what is said [default: hexdump; none with --pcap -]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    console: Option<ConsoleFormat>,
+    /// hexdump, text, json, raw or none [default: hexdump]
+    ///
+    /// How to show what is said. With --pcap - it is none unless asked for, and goes to stderr.
+    /// What is raw may control a terminal, so that it goes to one only if it is asked for twice.
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(env = "TCP_TUNN_CONSOLE", hide_env = true)]
+    console: Vec<ConsoleFormat>,
 
     /// Show nothing, as --console none
-    #[arg(short, long, conflicts_with = "console")]
-    quiet: bool,
+    #[arg(short, long)]
+    pub(super) quiet: bool,
 
-    /// When to use colours; auto is on a terminal, unless NO_COLOR is set
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    /// auto, always or never
+    ///
+    /// When to use colours: auto is on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
     color: Color,
 
-    /// What time to show: of the day, since the first event, or since the connection's last one
-    #[arg(long, value_enum, value_name = "STYLE", default_value_t)]
+    /// local, utc, relative, delta or none
+    ///
+    /// What time to show: of the day here or in UTC, since the first event (relative), or since
+    /// the connection's last one (delta).
+    #[arg(long, value_enum, value_name = "STYLE", default_value_t, hide_possible_values = true)]
+    #[arg(env = "TCP_TUNN_TIME", hide_env = true)]
     time: Time,
 
-    /// Show so many bytes of a chunk at most [default: all]
+    /// Show so many bytes of a chunk [default: all]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     max_print: Option<NonZero<u64>>,
 
-    /// Show what this side says alone
-    #[arg(long, value_enum, value_name = "SIDE")]
+    /// Show what the client or the server says alone
+    #[arg(long, value_enum, value_name = "SIDE", hide_possible_values = true)]
     only: Option<OnlySide>,
 
     /// Show the N-th connection alone
     #[arg(long, value_name = "N")]
     connection: Option<u64>,
 
-    /// Show the chunks that match alone; bytes that are no text are written as in (?-u)\xff
+    /// Show the chunks that match alone
+    ///
+    /// The expression is matched against bytes; those that are no text are written as in
+    /// (?-u)\xff.
     #[arg(long, value_name = "REGEX", value_parser = Regex::new)]
     grep: Option<Regex>,
 
-    /// Show that something was said and how much, but not what
+    /// Show how much is said, but not what
     #[arg(long)]
     hide_data: bool,
 }
@@ -112,8 +125,27 @@ impl ConsoleArgs {
         Ok(Some(Shown { name, is_stdout: !stdout_is_taken, sink }))
     }
 
+    /// What should not be done, if anything.
+    pub(super) fn check(&self, stdout_is_taken: bool) -> Result<(), String> {
+        let is_terminal =
+            if stdout_is_taken { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+        let is_meant =
+            self.console.iter().filter(|format| **format == ConsoleFormat::Raw).count() > 1;
+        if is_terminal && !is_meant && self.format(stdout_is_taken) == Some(Format::Raw) {
+            let what = "what is raw may take control of the terminal";
+            return Err(format!("{what} (try '| less', or give '--console raw' twice)"));
+        }
+        Ok(())
+    }
+
+    /// Shows nothing, whatever was asked for.
+    pub(super) const fn be_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// The last one that is asked for.
     fn format(&self, stdout_is_taken: bool) -> Option<Format> {
-        match self.console {
+        match self.console.last() {
             _ if self.quiet => None,
             None if stdout_is_taken => None,
             None | Some(ConsoleFormat::Hexdump) => Some(Format::Hexdump),

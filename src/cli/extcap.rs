@@ -9,11 +9,63 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+/// Wireshark's questions. All but the first are its own business.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExtcapArgs {
+    /// Show up in this user's Wireshark as a capture interface, and do nothing else
+    #[arg(long, hide_short_help = true)]
+    install_extcap: bool,
+
+    #[arg(long, hide = true)]
+    extcap_interfaces: bool,
+
+    #[arg(long, hide = true)]
+    extcap_dlts: bool,
+
+    #[arg(long, hide = true)]
+    extcap_config: bool,
+
+    #[arg(long, hide = true)]
+    extcap_interface: Option<String>,
+
+    #[arg(long, hide = true)]
+    extcap_version: Option<String>,
+
+    #[arg(long, hide = true)]
+    extcap_capture_filter: Option<String>,
+
+    /// Captures for Wireshark, which takes every line on stderr for an error.
+    #[arg(long, hide = true, requires = "fifo")]
+    pub(super) capture: bool,
+
+    #[arg(long, hide = true, requires = "capture")]
+    pub(super) fifo: Option<PathBuf>,
+}
+
+impl ExtcapArgs {
+    /// The answer, if a question was asked.
+    pub(super) fn answer(&self) -> Option<io::Result<String>> {
+        if self.install_extcap {
+            return Some(install().map(|links| {
+                let line = |link: &PathBuf| format!("{} -> this program\n", link.display());
+                links.iter().map(line).collect()
+            }));
+        }
+        if self.extcap_interfaces {
+            return Some(Ok(interfaces()));
+        }
+        if self.extcap_dlts {
+            return Some(Ok(dlts()));
+        }
+        self.extcap_config.then(|| Ok(config()))
+    }
+}
+
 /// The name of the interface, as in `tshark -i tcp_tunn`.
-pub(super) const INTERFACE: &str = "tcp_tunn";
+const INTERFACE: &str = "tcp_tunn";
 
 /// The answer to `--extcap-interfaces`.
-pub(super) fn interfaces() -> String {
+fn interfaces() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "extcap {{version={version}}}{{display=TCP tunnel}}\n\
@@ -22,7 +74,7 @@ pub(super) fn interfaces() -> String {
 }
 
 /// The answer to `--extcap-dlts`: every packet is an Ethernet frame.
-pub(super) fn dlts() -> String {
+fn dlts() -> String {
     "dlt {number=1}{name=EN10MB}{display=Ethernet}\n".to_owned()
 }
 
@@ -101,7 +153,7 @@ const FIELDS: [Field; 7] = [
 ];
 
 /// The answer to `--extcap-config`.
-pub(super) fn config() -> String {
+fn config() -> String {
     let mut answer = String::new();
     for (number, field) in FIELDS.iter().enumerate() {
         let Field { option, label, kind, tooltip, group, more } = field;
@@ -137,7 +189,7 @@ fn folders() -> io::Result<[PathBuf; 2]> {
 /// Puts a link to this program where this user's Wireshark looks; the links made.
 ///
 /// An older link of the same name is replaced, anything else of that name is left alone.
-pub(super) fn install() -> io::Result<Vec<PathBuf>> {
+fn install() -> io::Result<Vec<PathBuf>> {
     let program = env::current_exe()?;
     folders()?.iter().map(|folder| link(&program, folder)).collect()
 }
@@ -148,9 +200,8 @@ fn link(program: &Path, folder: &Path) -> io::Result<PathBuf> {
     if link.is_symlink() {
         std::fs::remove_file(&link)?;
     }
-    symlink(program, &link).map_err(|error| {
-        io::Error::new(error.kind(), format!("{}: {error}", link.display()))
-    })?;
+    symlink(program, &link)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", link.display())))?;
     Ok(link)
 }
 

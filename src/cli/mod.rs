@@ -3,6 +3,7 @@
 mod args;
 mod capture;
 mod console;
+mod extcap;
 mod generate;
 mod run;
 mod signals;
@@ -32,6 +33,15 @@ pub(crate) fn main() -> ExitCode {
     };
     if let Some(what) = args.generate {
         return written(generate::write(what, &mut io::stdout().lock()));
+    }
+    if let Some(answer) = args.extcap.answer() {
+        return match answer {
+            Ok(answer) => written(io::stdout().lock().write_all(answer.as_bytes())),
+            Err(error) => {
+                complain(format_args!("cannot install the interface: {error} (is HOME right?)"));
+                ExitCode::from(FAILED)
+            }
+        };
     }
     match run::run(args) {
         Ok(code) => code,

@@ -5,16 +5,20 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tcp_tunn::sink::SinkReport;
-use tcp_tunn::sink::pcapng::CaptureStats;
+use tcp_tunn::sink::pcapng::{CaptureStats, RotateHandle};
+use tcp_tunn::sink::summary::{ConnectionTable, TopConnections};
+use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Summary, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
 use super::console::no_color;
-use super::signals::stop_on_signals;
+use super::signals::Signals;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
 use super::{FAILED, complain, tell};
+
+/// How many connections the table at the end has.
+const TABLE_ROWS: usize = 20;
 
 /// Relays until a signal, a condition or a failing sink ends it.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -24,8 +28,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
-    stop_on_signals(tunnel.handle()).context("cannot watch for signals")?;
-    for route in tunnel.routes() {
+    let connections = attach_table(&mut tunnel);
+    let handle = tunnel.handle();
+    let signals = Signals { handle, rotate: attached.rotate.clone(), table: connections.clone() };
+    signals.watch().context("cannot watch for signals")?;
+    let silent = args.extcap.capture;
+    for route in tunnel.routes().iter().filter(|_| !silent) {
         tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
     }
     if let Some(address) = attached.over_ip {
@@ -34,7 +42,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     start_clock(&tunnel, &args)?;
     let summary = tunnel.run()?;
     let failed = report_failures(&summary.sinks, &attached.to_stdout);
-    tell(summary_line(&summary, attached.packets()));
+    if !silent {
+        if !connections.is_empty() {
+            tell(connections.to_string().trim_end());
+        }
+        tell(summary_line(&summary, attached.packets()));
+    }
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -79,6 +92,8 @@ struct Attached {
     /// In the order of the tunnel's reports: whether the sink writes to stdout.
     to_stdout: Vec<bool>,
     captures: Vec<CaptureStats>,
+    /// What begins a new file of the capture, if it goes to files.
+    rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
 }
 
@@ -100,7 +115,9 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
         attached.captures.push(capture.sink.stats());
-        attached.to_stdout.push(capture.is_stdout);
+        attached.rotate = capture.sink.rotate_handle();
+        // Wireshark, too, leaves when it has seen enough.
+        attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
     }
     let options = named("the capture over IP".to_owned());
@@ -118,6 +135,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         }
     }
     Ok(attached)
+}
+
+/// Adds what remembers the connections for the table at the end.
+fn attach_table(tunnel: &mut Tunnel) -> ConnectionTable {
+    let sink = TopConnections::new(TABLE_ROWS);
+    let table = sink.table();
+    tunnel.add_sink(SinkOptions::named("the table of connections"), sink);
+    table
 }
 
 /// Tells which sinks failed, and whether any did. A reader of stdout who left has seen enough.

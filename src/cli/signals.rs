@@ -1,41 +1,143 @@
-//! SIGINT and SIGTERM: the first ends the tunnel gracefully, the second at once.
+//! Signals: SIGINT and SIGTERM end the tunnel, the first gracefully, the second at once; SIGHUP
+//! begins a new capture file, or ends the tunnel where there is none; SIGUSR1 shows how it does.
 
+use std::future::pending;
 use std::io;
 use std::sync::mpsc;
+use std::time::Instant;
 
-use tcp_tunn::tunnel::Handle;
+use tcp_tunn::sink::pcapng::RotateHandle;
+use tcp_tunn::sink::summary::ConnectionTable;
+use tcp_tunn::tunnel::{Handle, Stats};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Watches for signals on a thread of its own, until the process ends. When this returns they
-/// are caught.
-pub(super) fn stop_on_signals(handle: Handle) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_io().build()?;
-    let (ready, is_ready) = mpsc::sync_channel(1);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let watched = signal(SignalKind::interrupt())
-                .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-            match watched {
-                Ok((mut interrupt, mut terminate)) => {
-                    let _ = ready.send(Ok(()));
-                    next(&mut interrupt, &mut terminate).await;
-                    handle.stop();
-                    next(&mut interrupt, &mut terminate).await;
-                    handle.abort();
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
-            }
-        });
-    })?;
-    is_ready.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
+use super::tell;
+
+/// What signals act on.
+pub(super) struct Signals {
+    pub(super) handle: Handle,
+    pub(super) rotate: Option<RotateHandle>,
+    pub(super) table: ConnectionTable,
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// The signals that are caught.
+struct Caught {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Not where it is ignored, as `nohup` has it, and there is no file to begin anew.
+    hangup: Option<Signal>,
+    user: Signal,
+}
+
+impl Caught {
+    fn new(hangup: bool) -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if hangup { Some(signal(SignalKind::hangup())?) } else { None },
+            user: signal(SignalKind::user_defined1())?,
+        })
     }
+}
+
+impl Signals {
+    /// Watches for signals on a thread of its own, until the process ends. When this returns they
+    /// are caught.
+    pub(super) fn watch(self) -> io::Result<()> {
+        let hangup = self.rotate.is_some() || !is_hangup_ignored();
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let (ready, is_ready) = mpsc::sync_channel(1);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match Caught::new(hangup) {
+                    Ok(caught) => {
+                        let _ = ready.send(Ok(()));
+                        self.obey(caught).await;
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                }
+            });
+        })?;
+        is_ready.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
+    }
+
+    async fn obey(&self, mut caught: Caught) {
+        let mut is_stopping = false;
+        let mut shown = (Instant::now(), 0);
+        loop {
+            tokio::select! {
+                _ = caught.interrupt.recv() => self.end(&mut is_stopping),
+                _ = caught.terminate.recv() => self.end(&mut is_stopping),
+                () = received(caught.hangup.as_mut()) => match &self.rotate {
+                    Some(rotate) => rotate.rotate(),
+                    None => self.end(&mut is_stopping),
+                },
+                _ = caught.user.recv() => shown = self.show(shown),
+            }
+        }
+    }
+
+    /// The first time gracefully, the second at once.
+    fn end(&self, is_stopping: &mut bool) {
+        if std::mem::replace(is_stopping, true) {
+            self.handle.abort();
+        } else {
+            self.handle.stop();
+        }
+    }
+
+    /// Shows the connections and the counters; `last` is when it did before, and the bytes then.
+    fn show(&self, last: (Instant, u64)) -> (Instant, u64) {
+        let stats = self.handle.stats();
+        let now = (Instant::now(), all_bytes(&stats));
+        let seconds = now.0.duration_since(last.0).as_secs_f64().max(1e-3);
+        let rate = now.1.saturating_sub(last.1) as f64 / seconds;
+        if !self.table.is_empty() {
+            tell(self.table.to_string().trim_end());
+        }
+        tell(counters(&stats, rate));
+        now
+    }
+}
+
+/// Waits for a signal, for ever where it is not caught.
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
+}
+
+/// Whether whoever started this process wants it to outlive the terminal.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
+fn all_bytes(stats: &Stats) -> u64 {
+    let totals = &stats.counts.totals;
+    totals.client_to_server.received + totals.server_to_client.received
+}
+
+fn counters(stats: &Stats, rate: f64) -> String {
+    let counts = &stats.counts;
+    let mut line = format!(
+        "{} connections open of {}, {} bytes client to server, {} bytes server to client, \
+         {rate:.0} bytes/s",
+        counts.connections - counts.closed,
+        counts.connections,
+        counts.totals.client_to_server.received,
+        counts.totals.server_to_client.received,
+    );
+    for sink in &stats.sinks {
+        let (queued, room) = (sink.queued_bytes, sink.buffer_bytes);
+        line += &format!("; {}: {queued} of {room} bytes queued", sink.name);
+        line += &format!(", {} bytes dropped", sink.dropped_bytes);
+    }
+    line
 }

@@ -18,10 +18,8 @@ impl Sum {
                 *lane += u64::from(u32::from_ne_bytes(*word));
             }
         }
-        let mut sum = self.0;
-        for lane in lanes {
-            sum = add_with_carry(sum, lane);
-        }
+        // No slice is so long, 16 GiB, that this could overflow.
+        let mut sum = add_with_carry(self.0, lanes.iter().sum());
         let (pairs, odd) = blocks.remainder().as_chunks::<2>();
         for pair in pairs {
             sum = add_with_carry(sum, u64::from(u16::from_ne_bytes(*pair)));

@@ -168,6 +168,8 @@ impl Conversations {
     /// read together with the one before it: its handshakes do not look like repeated ones.
     /// Between [`settle`](Self::settle) and [`resume`](Self::resume), where nobody reads on.
     pub fn renumber(&mut self) {
+        // Later than all before, so that programs which merge captures keep the two apart.
+        self.drawn.0 += 1;
         let isn = &mut *self.isn;
         self.live.values_mut().for_each(|conversation| conversation.renumber(isn));
     }

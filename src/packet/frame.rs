@@ -13,6 +13,8 @@ use super::checksum::Sum;
 
 /// The longest headers: Ethernet, IPv6, ICMPv6, and within it IPv6 and TCP with options.
 const HEADERS_MAX: usize = 14 + 40 + 8 + 40 + 60;
+/// Where the checksum lies in a TCP header (RFC 9293 section 3.1).
+const TCP_CHECKSUM: usize = 16;
 const TTL: u8 = 64;
 /// The largest window there is, scaled by `2^14`: 1 GiB, never full.
 const WINDOW: u16 = 65535;
@@ -63,13 +65,14 @@ pub(super) struct Path {
 
 /// The headers of a TCP segment with `payload`, which must fit an IP packet.
 pub(super) fn tcp(path: Path, ip_id: u16, segment: &Segment, payload: &[u8]) -> Headers {
-    let mut header = tcp_header(path, segment);
-    let mut sum = pseudo_header(path, header.header_len() + payload.len());
-    sum = sum.add(&header.to_bytes()).add(payload);
-    header.checksum = sum.finish();
+    let header = tcp_header(path, segment).to_bytes();
+    let len = header.len() + payload.len();
     let mut headers = Headers::new();
-    push_ip(&mut headers, path, ip_id, IpNumber::TCP, header.header_len() + payload.len());
-    headers.push(&header.to_bytes());
+    push_ip(&mut headers, path, ip_id, IpNumber::TCP, len);
+    let start = headers.len;
+    headers.push(&header);
+    let checksum = pseudo_header(path, len).add(&header).add(payload).finish();
+    headers.bytes[start + TCP_CHECKSUM..][..2].copy_from_slice(&checksum.to_be_bytes());
     headers
 }
 

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 
 use super::socket::{Socket, canonical, keep_urgent_bytes};
 
@@ -36,7 +37,7 @@ pub(crate) fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
 /// A listening socket on this thread's ring.
 pub(crate) enum Listener {
     Tcp { ring: tokio_uring::net::TcpListener, fd: OwnedFd },
-    Unix(UnixListener),
+    Unix { listener: UnixListener, stop: Notify },
 }
 
 impl Listener {
@@ -48,7 +49,8 @@ impl Listener {
             // The ring's own unix listener does not work on recent kernels.
             let listener = StdUnixListener::from(fd);
             listener.set_nonblocking(true)?;
-            return Ok(Self::Unix(UnixListener::from_std(listener)?));
+            let listener = UnixListener::from_std(listener)?;
+            return Ok(Self::Unix { listener, stop: Notify::new() });
         }
         let ring = tokio_uring::net::TcpListener::from_std(fd.try_clone()?.into());
         Ok(Self::Tcp { ring, fd })
@@ -62,8 +64,12 @@ impl Listener {
                 let (stream, peer) = ring.accept().await?;
                 Ok((Socket::from_stream(stream), Some(canonical(peer))))
             }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
+            Self::Unix { listener, stop } => {
+                // Unlike a ring's, this accept may be dropped.
+                let (stream, _) = tokio::select! {
+                    accepted = listener.accept() => accepted?,
+                    () = stop.notified() => return Err(io::ErrorKind::Interrupted.into()),
+                };
                 let stream = stream.into_std()?;
                 stream.set_nonblocking(false)?;
                 Ok((Socket::from_fd(stream.into()), None))
@@ -73,11 +79,11 @@ impl Listener {
 
     /// Refuses clients from now on; every worker's pending accept fails.
     pub(crate) fn stop(&self) {
-        let fd = match self {
-            Self::Tcp { fd, .. } => fd.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        };
-        // Fails only where it has been done already.
-        let _ = SockRef::from(&fd).shutdown(Shutdown::Both);
+        match self {
+            // Fails only where it has been done already.
+            Self::Tcp { fd, .. } => drop(SockRef::from(fd).shutdown(Shutdown::Both)),
+            // Shut down, it would be ready to accept for ever, and never have anybody.
+            Self::Unix { stop, .. } => stop.notify_one(),
+        }
     }
 }

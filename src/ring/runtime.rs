@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -64,12 +65,21 @@ const SUBMISSIONS_MIN: u32 = 8;
 /// Completions that may wait for each submission; more are kept by the kernel, at a cost.
 const COMPLETIONS: u32 = 4;
 
+/// How long the kernel may take to give back the locked memory of rings that are gone.
+const RELEASE: Duration = Duration::from_millis(500);
+
 /// Sets up a ring on this thread, as large as the kernel allows.
 fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
+    let started = Instant::now();
     let mut submissions = SUBMISSIONS;
     loop {
         match runtime_of(submissions) {
             Err(RingError::NoMemory { .. }) if submissions > SUBMISSIONS_MIN => submissions /= 2,
+            // The kernel gives back the memory of a ring that is gone a little late: of the
+            // probe's, or of a tunnel that has just ended.
+            Err(RingError::NoMemory { .. }) if started.elapsed() < RELEASE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             result => return result,
         }
     }

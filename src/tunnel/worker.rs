@@ -92,7 +92,7 @@ fn places(max_connections: usize, other_files: usize) -> usize {
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let possible = (files.saturating_sub(other_files) / 2).clamp(1, Semaphore::MAX_PERMITS);
     if possible < max_connections {
-        tracing::warn!(
+        tracing::info!(
             "at most {possible} connections at once, not {max_connections}: the limit of open \
              files is {files} (raise it with 'ulimit -n')"
         );

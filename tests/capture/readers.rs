@@ -8,14 +8,9 @@ use tcp_tunn::packet::View;
 use tcp_tunn::sink::Sink;
 use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
 
-use super::{captured, options};
-use crate::support::script::{START_NS, Talk, interleaved};
+use super::{captured, ends, options, talk};
+use crate::support::talk::{Ends, Talk, endpoint, interleave};
 use crate::support::verdict::{REUSED, follow, judge, tshark};
-
-fn talk(id: u64) -> Talk {
-    let client = format!("127.0.0.1:{}", 20_000 + id);
-    Talk::new(id, &client, "127.0.0.1:8080", "192.0.2.7:80").at(START_NS + id * 1_000_033)
-}
 
 #[test]
 fn sequence_numbers_wrap_in_both_directions() {
@@ -86,16 +81,22 @@ fn a_gap_is_shown_and_counted() {
 #[test]
 fn what_a_wire_could_not_say_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let mut talk = Talk::new(3, "127.0.0.1:51234", "127.0.0.1:8080", "example.com:80").uncertain();
+    let named = Ends {
+        client: endpoint("127.0.0.1:51234"),
+        target: "example.com:80".to_owned(),
+        certain: false,
+        ..ends(3)
+    };
+    let mut talk = Talk::open(3, 0, named);
     talk.connect().say(Side::Client, b"x").end(Side::Client);
     let mut options = options(View::Direct);
     options.comment = Some("tcp_tunn --from a --to b".to_owned());
     let path = captured(folder.path(), options, &talk.events);
     let comments = tshark(&path, &["-n", "-T", "fields", "-e", "frame.comment"]);
     assert!(comments[0].starts_with("connection 3: 127.0.0.1:51234 -> example.com:80"));
-    assert!(comments[0].contains("127.0.0.1:8080") && comments[0].contains("192.0.2.1:80"));
+    assert!(comments[0].contains("127.0.0.1:8080") && comments[0].contains("192.0.2.7:80"));
     let hosts = tshark(&path, &["-q", "-z", "hosts"]).join("\n");
-    assert!(hosts.contains("192.0.2.1\texample.com"), "{hosts}");
+    assert!(hosts.contains("192.0.2.7\texample.com"), "{hosts}");
     let info = Command::new("capinfos").arg(&path).output().unwrap();
     let info = String::from_utf8_lossy(&info.stdout).into_owned();
     for words in ["tcp_tunn 0", "Linux", "tcp_tunn --from a --to b", "Name = tunnel"] {
@@ -108,12 +109,12 @@ fn what_a_wire_could_not_say_is_there() {
 fn two_live_connections_with_one_pair_of_addresses_stay_apart() {
     let folder = tempfile::tempdir().unwrap();
     let make = |id: u64, listener: &str| {
-        let mut talk = Talk::new(id, "127.0.0.1:20001", listener, "192.0.2.7:80");
+        let mut talk = Talk::open(id, id, Ends { listener: endpoint(listener), ..ends(1) });
         talk.connect().say(Side::Client, &[id as u8; 10]).end(Side::Client);
         talk
     };
     let talks = [make(1, "127.0.0.1:8080"), make(2, "127.0.0.1:8081")];
-    let path = captured(folder.path(), options(View::Direct), &interleaved(&talks));
+    let path = captured(folder.path(), options(View::Direct), &interleave(&talks));
     assert_eq!(judge(&path, &[]).completeness.len(), 2);
 }
 
@@ -121,12 +122,11 @@ fn two_live_connections_with_one_pair_of_addresses_stay_apart() {
 fn a_pair_of_addresses_may_come_again() {
     let folder = tempfile::tempdir().unwrap();
     let make = |id: u64| {
-        let start = START_NS + id * 1_000_000_000;
-        let mut talk = Talk::new(id, "127.0.0.1:20001", "127.0.0.1:8080", "192.0.2.7:80").at(start);
+        let mut talk = Talk::open(id, id * 1_000_000_000, ends(1));
         talk.connect().say(Side::Client, &[id as u8; 10]).end(Side::Client);
         talk
     };
-    let path = captured(folder.path(), options(View::Direct), &interleaved(&[make(1), make(2)]));
+    let path = captured(folder.path(), options(View::Direct), &interleave(&[make(1), make(2)]));
     assert_eq!(judge(&path, &[REUSED]).completeness.len(), 2);
 }
 
@@ -148,7 +148,7 @@ fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
             talk
         })
         .collect();
-    for event in interleaved(&talks) {
+    for event in interleave(&talks) {
         sink.record(&event).unwrap();
     }
     sink.finish().unwrap();
@@ -178,5 +178,45 @@ fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
     }
     for (talk, said) in talks.iter().zip(&said) {
         assert!(talk.said == *said);
+    }
+}
+
+#[test]
+fn blocks_of_a_large_capture_are_what_they_should_be() {
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    // On a disk that allows direct writes, as a rule; in memory none would.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let chunk = crate::support::bytes::bytes(5, 1 << 20);
+    let mut talk = talk(1);
+    talk.connect();
+    for _ in 0..10 {
+        talk.say(Side::Client, &chunk);
+    }
+    talk.end(Side::Server);
+    let path = captured(folder.path(), options(View::Both), &talk.events);
+    judge(&path, &[]);
+    for said in follow(&path, 2) {
+        assert!(said[0] == talk.said[0]);
+    }
+    let mut reader = PcapNgReader::new(std::fs::File::open(&path).unwrap()).unwrap();
+    let (mut packets, mut statistics) = ([0_u64; 2], Vec::new());
+    let mut last = std::time::Duration::ZERO;
+    while let Some(block) = reader.next_block() {
+        match block.unwrap().0 {
+            Block::EnhancedPacket(packet) => {
+                assert!(statistics.is_empty(), "statistics come last");
+                assert!(packet.timestamp >= last && packet.timestamp.subsec_nanos() > 0);
+                last = packet.timestamp;
+                assert_eq!(packet.original_len as usize, packet.data.len());
+                packets[packet.interface_id as usize] += 1;
+            }
+            Block::InterfaceStatistics(block) => statistics.push(format!("{:?}", block.options)),
+            _ => {}
+        }
+    }
+    assert_eq!(statistics.len(), 2);
+    for (count, options) in packets.iter().zip(&statistics) {
+        assert!(*count > 300 && options.contains(&format!("IsbIfRecv({count})")), "{options}");
+        assert!(options.contains("IsbIfDrop(0)"), "{options}");
     }
 }

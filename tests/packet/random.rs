@@ -1,7 +1,6 @@
 //! Random conversations, each judged by tshark and byte for byte.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 use tcp_tunn::event::{CloseReason, Side};
@@ -10,42 +9,27 @@ use tcp_tunn::packet::View;
 use super::judged::judge_talks;
 use super::scenario::FAMILIES;
 use crate::support::bytes::bytes;
+use crate::support::random::Random;
 use crate::support::talk::Talk;
 
 const CONVERSATIONS: u64 = 300;
-/// Set this to the seed that a failure printed, to see it again.
-const SEED: &str = "TCP_TUNN_SEED";
+/// Mostly small, sometimes around what makes one or two segments, seldom more.
+fn len(random: &mut Random) -> usize {
+    let len = match random.below(20) {
+        0 => 32760 + random.below(16),
+        1 => 65530 + random.below(16),
+        2 => random.below(200_000),
+        _ => 1 + random.below(300),
+    };
+    len.max(1) as usize
+}
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.0 >> 33) % end
-    }
-
-    fn side(&mut self) -> Side {
-        if self.below(2) == 0 { Side::Client } else { Side::Server }
-    }
-
-    /// Mostly small, sometimes around what makes one or two segments, seldom more.
-    fn len(&mut self) -> usize {
-        let len = match self.below(20) {
-            0 => 32760 + self.below(16),
-            1 => 65530 + self.below(16),
-            2 => self.below(200_000),
-            _ => 1 + self.below(300),
-        };
-        len.max(1) as usize
-    }
-
-    fn reason(&mut self) -> CloseReason {
-        match self.below(5) {
-            0 => CloseReason::IdleTimeout,
-            1 => CloseReason::Stopped,
-            2 => CloseReason::Internal,
-            _ => CloseReason::Reset { by: self.side() },
-        }
+fn reason(random: &mut Random) -> CloseReason {
+    match random.below(5) {
+        0 => CloseReason::IdleTimeout,
+        1 => CloseReason::Stopped,
+        2 => CloseReason::Internal,
+        _ => CloseReason::Reset { by: random.side() },
     }
 }
 
@@ -65,7 +49,7 @@ fn talk(id: u64, random: &mut Random) -> Talk {
         let side = random.side();
         let queue: &mut VecDeque<Bytes> = &mut waiting[side as usize];
         if random.below(2) == 0 && queue.len() < 30 && !finished[side as usize] {
-            let chunk = Bytes::from(bytes(random.0, random.len()));
+            let chunk = Bytes::from(bytes(random.0, len(random)));
             queue.push_back(chunk.clone());
             talk.hear(side, chunk);
         } else if let Some(chunk) = queue.pop_front() {
@@ -76,7 +60,7 @@ fn talk(id: u64, random: &mut Random) -> Talk {
         }
     }
     if random.below(3) == 0 {
-        let reason = random.reason();
+        let reason = reason(random);
         talk.close(reason);
         return talk;
     }
@@ -93,12 +77,9 @@ fn talk(id: u64, random: &mut Random) -> Talk {
 
 #[test]
 fn random_conversations_are_perfect() {
-    let given = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
-    let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
-    println!("to see this again: {SEED}={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
     for view in [View::Direct, View::Both] {
         let talks: Vec<_> = (1..=CONVERSATIONS / 2).map(|id| talk(id, &mut random)).collect();
-        judge_talks(view, seed, &talks);
+        judge_talks(view, random.0, &talks);
     }
 }

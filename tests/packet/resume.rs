@@ -21,12 +21,16 @@ type Play = (fn(&mut Talk), fn(&mut Talk), u32);
 const PLAYS: &[Play] = &[
     (|_| (), |talk| talk.close(CloseReason::Refused), 37),
     (|_| (), whole_life, FULL),
-    (Talk::connect, |talk| talk.end(Server), 23),
+    (connected, |talk| talk.end(Server), 23),
     (in_transfer, |talk| talk.close(CloseReason::Reset { by: Client }), 39),
     (in_transfer, go_on, FULL),
     (half_closed_by_client, late_data, FULL),
     (half_closed_by_server, late_request, FULL),
 ];
+
+fn connected(talk: &mut Talk) {
+    talk.connect();
+}
 
 fn whole_life(talk: &mut Talk) {
     talk.connect();

@@ -9,8 +9,11 @@ pub(crate) mod events;
 pub(crate) mod oracle;
 #[cfg(feature = "cli")]
 pub(crate) mod process;
-pub(crate) mod script;
+pub(crate) mod random;
+#[cfg(feature = "cli")]
+pub(crate) mod server;
 pub(crate) mod talk;
+pub(crate) mod talker;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 pub(crate) mod watch;

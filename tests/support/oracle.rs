@@ -82,6 +82,7 @@ pub(crate) struct Expect {
 pub(crate) struct JudgedStream {
     /// Its client, `address:port`.
     pub(crate) client: String,
+    pub(crate) server: String,
     pub(crate) completeness: u32,
     pub(crate) packets: usize,
     /// Bytes of data of both directions, kept or cut.
@@ -222,10 +223,12 @@ fn is_full<'a>(expect: Expect, field: impl Fn(&str) -> &'a Vec<&'a str>) -> bool
 fn note_stream<'a>(judged: &mut Judged, field: impl Fn(&str) -> &'a Vec<&'a str>) {
     let number = field("tcp.stream")[0].parse().unwrap();
     let stream = judged.streams.entry(number).or_insert_with(|| {
-        let (v4, v6) = (field("ip.addr")[0], field("ipv6.addr")[0]);
-        let port = field("tcp.port")[0];
-        let client = if v6.is_empty() { format!("{v4}:{port}") } else { format!("[{v6}]:{port}") };
-        JudgedStream { client, ..JudgedStream::default() }
+        let v4 = field("ipv6.addr")[0].is_empty();
+        let end = |index: usize| match field("tcp.port")[index] {
+            port if v4 => format!("{}:{port}", field("ip.addr")[index]),
+            port => format!("[{}]:{port}", field("ipv6.addr")[index]),
+        };
+        JudgedStream { client: end(0), server: end(1), ..JudgedStream::default() }
     });
     stream.packets += 1;
     stream.len += field("tcp.len")[0].parse::<u64>().unwrap();

@@ -36,7 +36,17 @@ impl Process {
         process
     }
 
-    /// The same, but stdout is the caller's, to be read or closed.
+    /// As [`start`](Self::start), by a program that becomes it, such as nohup.
+    pub(crate) fn start_by(program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.arg(env!("CARGO_BIN_EXE_tcp_tunn"));
+        let (mut process, stdout) = Self::spawn_by(command, args);
+        process.stdout = Some(read_all(stdout));
+        process.wait_until_listening(args);
+        process
+    }
+
+    /// As [`start`](Self::start), but stdout is the caller's, to be read or closed.
     pub(crate) fn start_piped(args: &[&str]) -> (Self, ChildStdout) {
         let (mut process, stdout) = Self::spawn(args);
         process.wait_until_listening(args);
@@ -51,7 +61,11 @@ impl Process {
     }
 
     fn spawn(args: &[&str]) -> (Self, ChildStdout) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tcp_tunn"))
+        Self::spawn_by(Command::new(env!("CARGO_BIN_EXE_tcp_tunn")), args)
+    }
+
+    fn spawn_by(mut command: Command, args: &[&str]) -> (Self, ChildStdout) {
+        let mut child = command
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

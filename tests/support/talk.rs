@@ -12,7 +12,7 @@ use tcp_tunn::event::{
 use tcp_tunn::packet::Interface;
 
 /// 2026-01-01, about.
-const BEGIN: u64 = 1_767_225_600_000_000_000;
+pub(crate) const BEGIN: u64 = 1_767_225_600_000_000_000;
 
 /// The addresses of a connection.
 #[derive(Clone, Debug)]
@@ -106,16 +106,23 @@ impl Talk {
         self.time += self.pace;
     }
 
-    pub(crate) fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) -> &mut Self {
         let (server, local) = (self.ends.server.clone(), self.ends.local.clone());
         self.event(EventKind::Connected(Arc::new(Connected { server, local })));
+        self
+    }
+
+    /// The events since the last time.
+    pub(crate) fn take(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
     }
 
     /// `side` says something, and the other side is told.
-    pub(crate) fn say(&mut self, side: Side, bytes: &[u8]) {
+    pub(crate) fn say(&mut self, side: Side, bytes: &[u8]) -> &mut Self {
         let bytes = Bytes::copy_from_slice(bytes);
         self.hear(side, bytes.clone());
         self.tell(side, bytes);
+        self
     }
 
     /// The tunnel reads what `side` says.

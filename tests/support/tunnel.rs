@@ -4,13 +4,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use tcp_tunn::tunnel::{Builder, Handle, Summary, Tunnel};
+use tcp_tunn::tunnel::{Builder, Handle, Route, Summary, Tunnel};
 
 use super::events::{Events, PATIENCE};
 
 /// A running tunnel; stopped gracefully by `stop`, at once when dropped.
 pub(crate) struct Running {
+    /// Where the first route listens.
     pub(crate) address: SocketAddr,
+    /// Where each route listens.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) handle: Handle,
     thread: Option<JoinHandle<()>>,
     summary: Receiver<Summary>,
@@ -19,11 +22,12 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(builder: Builder) -> Self {
         let tunnel = builder.bind().unwrap();
-        let address = tunnel.routes()[0].listening().socket_addr().unwrap();
+        let listening = |route: &Route| route.listening().socket_addr().unwrap();
+        let addresses: Vec<_> = tunnel.routes().iter().map(listening).collect();
         let handle = tunnel.handle();
         let (ended, summary) = mpsc::channel();
         let thread = std::thread::spawn(move || drop(ended.send(tunnel.run().unwrap())));
-        Self { address, handle, thread: Some(thread), summary }
+        Self { address: addresses[0], addresses, handle, thread: Some(thread), summary }
     }
 
     /// A tunnel to `to` from a free port, and what it records.

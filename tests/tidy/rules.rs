@@ -1,9 +1,10 @@
 //! The rules, and what breaks them.
 
-use super::text::{blank_comments_and_strings, mentions, without_tests};
+use super::text::{blank_comments_and_strings, functions, mentions, without_tests};
 
 const COLUMNS_MAX: usize = 100;
 const LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
 
 /// Words that only some places may use.
 const ONLY: &[(&[&str], &[&str])] = &[
@@ -57,6 +58,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<String> {
     let code = blank_comments_and_strings(text);
     let mut broken = Vec::new();
     check_size(text, &mut broken);
+    for (name, lines) in functions(&code).into_iter().filter(|(_, n)| *n > FUNCTION_LINES_MAX) {
+        broken.push(format!("{name}() has {lines} lines; let it do one thing"));
+    }
     for word in UNFINISHED.iter().filter(|word| code.contains(**word)) {
         broken.push(format!("{word} is not for keeping"));
     }
@@ -97,6 +101,7 @@ fn check_layers(path: &str, code: &str, broken: &mut Vec<String>) {
 fn what_breaks_a_rule_is_found() {
     let long_line = "x".repeat(101);
     let long_file = "\n".repeat(501);
+    let long_function = format!("fn f() {{{}}}", "\n".repeat(70));
     for (path, text, word) in [
         ("src/tunnel/run.rs", "use tokio_uring::net;", "tokio_uring belongs in src/ring/"),
         ("src/tunnel/run.rs", "unsafe { f() }", "unsafe belongs"),
@@ -117,6 +122,7 @@ fn what_breaks_a_rule_is_found() {
         ("examples/demo.rs", "fn f() { todo!() }", "todo! is not for keeping"),
         ("benches/relay.rs", &long_line, "line 1 has 101 columns"),
         ("fuzz/x.rs", &long_file, "501 lines"),
+        ("tests/relay.rs", &long_function, "f() has 71 lines"),
     ] {
         let broken = check(path, text);
         assert!(broken.iter().any(|what| what.contains(word)), "{path}: {text}: {broken:?}");

@@ -202,7 +202,7 @@ impl std::fmt::Display for Bytes {
 }
 
 /// A duration, to the microsecond where that means something.
-fn seconds(nanos: u64) -> String {
+pub(in crate::sink) fn seconds(nanos: u64) -> String {
     match nanos {
         0..1_000_000_000 => format!("{:.3} ms", nanos as f64 / 1e6),
         _ => format!("{:.3} s", nanos as f64 / 1e9),

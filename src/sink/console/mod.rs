@@ -17,6 +17,7 @@ use regex::bytes::Regex;
 
 use self::filter::Filter;
 use self::lines::Lines;
+pub(super) use self::lines::seconds;
 pub(super) use self::text::escape;
 use self::time::Times;
 use super::{Interest, Sink};

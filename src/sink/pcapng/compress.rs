@@ -5,50 +5,50 @@ use std::io;
 
 use super::output::Output;
 
-/// A gzip file. A flush ends a deflate block on a byte boundary, so that a file that was cut
-/// short shows all up to its last flush.
+/// A compressed file. A flush ends a block on a byte boundary, so that a file that was cut short
+/// shows all up to its last flush.
 #[cfg(feature = "compress")]
-pub(super) fn gzip(file: File) -> io::Result<Box<dyn Output>> {
-    struct Gzip(flate2::write::GzEncoder<File>);
-
-    impl Output for Gzip {
-        fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-            io::Write::write_all(&mut self.0, blocks)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            io::Write::flush(&mut self.0)
-        }
-
-        fn finish(&mut self) -> io::Result<()> {
-            self.0.try_finish()
-        }
-    }
-
-    // The fastest level: it keeps up with more traffic, and packets compress well anyway.
-    Ok(Box::new(Gzip(flate2::write::GzEncoder::new(file, flate2::Compression::fast()))))
+struct Compressed<E> {
+    encoder: E,
+    finish: fn(&mut E) -> io::Result<()>,
+    /// Whether something was written since the last flush: each flush of nothing would make the
+    /// file longer all the same.
+    is_dirty: bool,
 }
 
-/// A Zstandard file. A flush ends a block.
 #[cfg(feature = "compress")]
-pub(super) fn zstd(file: File) -> io::Result<Box<dyn Output>> {
-    struct Zstd(zstd::stream::write::Encoder<'static, File>);
-
-    impl Output for Zstd {
-        fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-            io::Write::write_all(&mut self.0, blocks)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            io::Write::flush(&mut self.0)
-        }
-
-        fn finish(&mut self) -> io::Result<()> {
-            self.0.do_finish()
-        }
+impl<E: io::Write + Send> Output for Compressed<E> {
+    fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
+        self.is_dirty = true;
+        self.encoder.write_all(blocks)
     }
 
-    Ok(Box::new(Zstd(zstd::stream::write::Encoder::new(file, 1)?)))
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.is_dirty) { self.encoder.flush() } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        (self.finish)(&mut self.encoder)
+    }
+}
+
+/// A gzip file.
+#[cfg(feature = "compress")]
+pub(super) fn gzip(file: File) -> io::Result<Box<dyn Output>> {
+    use flate2::{Compression, write::GzEncoder};
+
+    // The fastest level: it keeps up with more traffic, and packets compress well anyway.
+    let encoder = GzEncoder::new(file, Compression::fast());
+    Ok(Box::new(Compressed { encoder, finish: GzEncoder::try_finish, is_dirty: false }))
+}
+
+/// A Zstandard file.
+#[cfg(feature = "compress")]
+pub(super) fn zstd(file: File) -> io::Result<Box<dyn Output>> {
+    use zstd::stream::write::Encoder;
+
+    let encoder = Encoder::new(file, 1)?;
+    Ok(Box::new(Compressed { encoder, finish: Encoder::do_finish, is_dirty: false }))
 }
 
 #[cfg(not(feature = "compress"))]

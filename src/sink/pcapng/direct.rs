@@ -8,8 +8,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
 
 use super::output::Output;
 
@@ -18,7 +18,7 @@ const ALIGNMENT: usize = 4096;
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
 /// An unassigned block type from the range for local use (pcapng 11.1), which readers skip.
-const FILLER: u32 = 0x8000_0000 | 0x5450_4144;
+pub(super) const FILLER: u32 = 0x8000_0000 | 0x5450_4144;
 /// The shortest block: type, length and length again.
 const BLOCK_MIN: usize = 12;
 
@@ -36,13 +36,11 @@ pub(super) struct DirectFile {
 }
 
 impl DirectFile {
-    /// A file that has just been created as `ordinary` at `path`, if its file system allows
-    /// direct writes.
-    pub(super) fn new(path: &Path, ordinary: &File) -> io::Result<Self> {
-        let direct = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_DIRECT | libc::O_NOFOLLOW)
-            .open(path)?;
+    /// A file that has just been created as `ordinary`, if its file system allows direct writes.
+    pub(super) fn new(ordinary: &File) -> io::Result<Self> {
+        // The very same file, whatever its path has become since.
+        let same = format!("/proc/self/fd/{}", ordinary.as_raw_fd());
+        let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
         let ordinary = ordinary.try_clone()?;
         let buffer = Aligned::new();
         Ok(Self { ordinary, direct: Some(direct), buffer, start: 0, flushed: 0 })
@@ -94,7 +92,11 @@ impl Output for DirectFile {
         Ok(())
     }
 
-    fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+    fn patchable(&self) -> Option<u64> {
+        Some(self.start + self.buffer.len() as u64)
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         // What is still in the buffer will be written from there once more.
         if let Some(at) = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()) {
             self.buffer.patch(at, bytes);
@@ -102,11 +104,7 @@ impl Output for DirectFile {
         if offset < self.start + self.flushed as u64 {
             self.ordinary.write_all_at(bytes, offset)?;
         }
-        Ok(true)
-    }
-
-    fn can_patch(&self) -> bool {
-        true
+        Ok(())
     }
 }
 
@@ -224,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();
-        let mut file = DirectFile::new(&path, &ordinary).unwrap();
+        let mut file = DirectFile::new(&ordinary).unwrap();
         let mut expected = Vec::new();
         for i in 0..200_usize {
             let one = block(12 + 4 * (i * 7919 % 30_000), i as u8);
@@ -245,7 +243,7 @@ mod tests {
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();
-        let mut file = DirectFile::new(&path, &ordinary).unwrap();
+        let mut file = DirectFile::new(&ordinary).unwrap();
         for round in 0..40_usize {
             file.write(&block(100_000, 0)).unwrap();
             if round % 2 == 0 {

@@ -1,42 +1,56 @@
-//! Creating a capture file without harm to anybody.
+//! Opening what a capture is written to, without harm to anybody.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Opens `path` for a new capture, readable by its owner alone.
 ///
 /// An existing file loses its content only once it is open. In a directory that others may write
 /// to, a link is not followed and another user's file is not written to: both may have been put
-/// there for us to fall into.
+/// there for us to fall into. Elsewhere links are followed.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
-    let shared = parent.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0);
-    let flags = if shared { libc::O_NOFOLLOW } else { 0 };
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path);
-    let file = opened.map_err(|error| match error.raw_os_error() {
-        Some(libc::ELOOP) if shared => {
-            let what = "it is a link in a directory that others may write to";
-            io::Error::new(io::ErrorKind::PermissionDenied, what)
-        }
-        _ => error,
-    })?;
-    let meta = file.metadata()?;
-    let mine = std::fs::metadata("/proc/self")?.uid();
-    if shared && meta.uid() != mine {
-        let what = "it belongs to another user, in a directory that others may write to";
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-    }
-    if meta.is_file() {
+    let file = open(path, OpenOptions::new().write(true).create(true).mode(0o600), 0)?;
+    if file.metadata()?.is_file() {
         file.set_len(0)?;
     }
     Ok(file)
+}
+
+/// Opens an existing FIFO to write to, under the same rules. Without a reader this waits for one,
+/// or fails, as `flags` say.
+pub(super) fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
+    let fifo = open(path, OpenOptions::new().write(true), flags)?;
+    if fifo.metadata()?.file_type().is_fifo() { Ok(fifo) } else { Err(refused("it is no FIFO")) }
+}
+
+/// Whether `path` is a FIFO, and one that may be written to.
+pub(super) fn is_fifo(path: &Path) -> io::Result<bool> {
+    if !std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return Ok(false);
+    }
+    // It has to be looked at without opening it; and a link is opened as such.
+    let found = open(path, OpenOptions::new().read(true), libc::O_PATH)?;
+    if found.metadata()?.is_symlink() { Err(refused(LINK)) } else { Ok(true) }
+}
+
+const LINK: &str = "it is a link in a directory that others may write to";
+const FOREIGN: &str = "it belongs to another user, in a directory that others may write to";
+
+fn open(path: &Path, options: &mut OpenOptions, flags: i32) -> io::Result<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let shared = parent.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0);
+    let flags = if shared { flags | libc::O_NOFOLLOW } else { flags };
+    let file = options.custom_flags(flags).open(path).map_err(|error| {
+        let is_link = shared && error.raw_os_error() == Some(libc::ELOOP);
+        if is_link { refused(LINK) } else { error }
+    })?;
+    let mine = std::fs::metadata("/proc/self")?.uid();
+    if shared && file.metadata()?.uid() != mine { Err(refused(FOREIGN)) } else { Ok(file) }
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }

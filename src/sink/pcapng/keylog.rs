@@ -12,6 +12,20 @@ const LINES_MAX: usize = 64;
 const CONNECTIONS_MAX: usize = 100_000;
 /// A line is shorter, or it is none: a label, 64 and at most 128 hexadecimal digits.
 const LINE_MAX: usize = 1024;
+/// How much is read at once: the log of another program may have become large.
+const READ: u64 = 1 << 20;
+
+/// What a ClientHello has at random, and a key log calls the connection by.
+pub(super) type Random = [u8; 32];
+
+/// The lines without which TLS 1.3 stays dark; they are logged one by one. Before it, one did.
+pub(super) const SECRETS: [&str; 4] = [
+    "CLIENT_HANDSHAKE_TRAFFIC_SECRET ",
+    "SERVER_HANDSHAKE_TRAFFIC_SECRET ",
+    "CLIENT_TRAFFIC_SECRET_0 ",
+    "SERVER_TRAFFIC_SECRET_0 ",
+];
+pub(super) const MASTER_SECRET: &str = "CLIENT_RANDOM ";
 
 /// A key log in the format of NSS (draft-ietf-tls-keylogfile): lines of a label, the client's
 /// random number and a secret. It may not exist yet, be cut off, or be replaced.
@@ -20,7 +34,7 @@ pub(super) struct Keylog {
     /// Which file it was, and how far it has been read.
     file: Option<(u64, u64)>,
     partial: Vec<u8>,
-    lines: HashMap<[u8; 32], Vec<String>>,
+    lines: HashMap<Random, Vec<String>>,
 }
 
 impl Keylog {
@@ -30,7 +44,7 @@ impl Keylog {
 
     /// Reads what is new; a file that is not there has nothing new.
     pub(super) fn poll(&mut self) -> io::Result<()> {
-        let mut file = match File::open(&self.path) {
+        let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.explained(error)),
@@ -43,20 +57,37 @@ impl Keylog {
                 0
             }
         };
-        let mut new = Vec::new();
+        self.file = Some((meta.ino(), read));
         if meta.len() > read {
-            file.seek(SeekFrom::Start(read))?;
-            file.read_to_end(&mut new).map_err(|error| self.explained(error))?;
+            self.read_on(file, read).map_err(|error| self.explained(error))?;
         }
-        self.file = Some((meta.ino(), read + new.len() as u64));
-        self.partial.extend_from_slice(&new);
-        self.take_lines();
         Ok(())
     }
 
+    fn read_on(&mut self, mut file: File, from: u64) -> io::Result<()> {
+        file.seek(SeekFrom::Start(from))?;
+        loop {
+            let count = file.by_ref().take(READ).read_to_end(&mut self.partial)?;
+            if let Some((_, read)) = &mut self.file {
+                *read += count as u64;
+            }
+            self.take_lines();
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The lines of a connection that have come so far.
-    pub(super) fn lines(&self, random: &[u8; 32]) -> &[String] {
+    pub(super) fn lines(&self, random: &Random) -> &[String] {
         self.lines.get(random).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether all lines of a connection have come that it takes to decrypt it.
+    pub(super) fn is_complete(&self, random: &Random) -> bool {
+        let lines = self.lines(random);
+        let has = |label: &str| lines.iter().any(|line| line.starts_with(label));
+        has(MASTER_SECRET) || SECRETS.iter().all(|label| has(label))
     }
 
     fn take_lines(&mut self) {
@@ -84,7 +115,7 @@ impl Keylog {
 }
 
 /// The client's random number and the line, if it is a line of keys.
-fn parse(line: &[u8]) -> Option<([u8; 32], String)> {
+fn parse(line: &[u8]) -> Option<(Random, String)> {
     let line = std::str::from_utf8(line).ok().filter(|line| line.len() < LINE_MAX)?.trim();
     let mut words = line.split(' ');
     let label = words.next()?;

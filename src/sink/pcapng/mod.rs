@@ -5,11 +5,14 @@
 
 mod compress;
 mod direct;
+mod fifo;
 mod file;
 mod keylog;
 mod options;
 mod output;
 mod over_ip;
+mod places;
+mod reader;
 mod secrets;
 mod section;
 mod series;
@@ -34,6 +37,9 @@ use crate::packet::{ConversationConfig, Conversations};
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
 
+/// What waits for TLS keys may grow up to this size.
+const HELD_MAX: usize = 16 * BATCH;
+
 /// A queue that runs empty time and again does not make for a write each time, only the next tick
 /// or this does: bulk would be written in scraps, and many messages in a write each.
 const FLUSH_PACE: Duration = Duration::from_millis(25);
@@ -43,8 +49,10 @@ type OnStop = Box<dyn FnOnce() + Send>;
 
 /// A sink that writes a pcapng capture.
 ///
-/// Only ever writes whole blocks, and at the latest 100 ms after an event, so that a reader of
-/// the growing file, or of what a killed process left, sees complete packets.
+/// Only ever writes whole blocks, and at the latest 100 ms after it was given an event, so that a
+/// reader of the growing file, or of what a killed process left, sees complete packets. Where keys
+/// of TLS are looked for and the output cannot be changed later (a pipe, a compressed file),
+/// packets wait up to 200 ms more for them.
 pub struct PcapngSink {
     conversations: Conversations,
     preamble: Preamble,
@@ -91,7 +99,8 @@ impl PcapngSink {
         let mut series = Series::new(path.as_ref(), rotation);
         let output = series.next(series::now())?;
         let mut sink = Self::with_output(output, options)?;
-        sink.series = Some(series);
+        // There is no second FIFO or device.
+        sink.series = series.is_of_files().then_some(series);
         Ok(sink)
     }
 
@@ -105,11 +114,11 @@ impl PcapngSink {
     }
 
     fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
-        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog } = options;
+        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
         let preamble = Preamble { view, snaplen, comment };
         let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
-            conversations: conversations(ConversationConfig { view, segment_size }),
+            conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
             section: Section::begin(preamble.clone())?,
             preamble,
             output,
@@ -141,19 +150,20 @@ impl PcapngSink {
         self.stats.clone()
     }
 
-    /// What begins a new file, also after the sink was given away. Without effect where the
-    /// capture does not go to a file.
-    pub fn rotate_handle(&self) -> RotateHandle {
-        self.rotate.clone()
+    /// What begins a new file, also after the sink was given away. `None` where the capture does
+    /// not go to a file.
+    pub fn rotate_handle(&self) -> Option<RotateHandle> {
+        self.series.is_some().then(|| self.rotate.clone())
     }
 
     /// Keeps a place for keys at the beginning of a file, because they come too late to stand
     /// before the packets that they decrypt.
     fn reserve_secrets(&mut self) -> io::Result<()> {
         let Some(secrets) = &mut self.secrets else { return Ok(()) };
-        secrets.begin_section(self.output.can_patch(), self.section.pending());
+        let patchable = self.output.patchable();
+        secrets.begin_section(self.section.pending(), patchable);
         // The place must be in the file before something is put into it.
-        if self.output.can_patch() { self.write_out() } else { Ok(()) }
+        if patchable.is_some() { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> io::Result<()> {
@@ -184,11 +194,16 @@ impl PcapngSink {
                 on_stop();
             }
         }
-        if self.section.pending().len() >= BATCH { self.write_out() } else { Ok(()) }
+        let pending = self.section.pending().len();
+        if pending >= HELD_MAX || pending >= BATCH && !self.update_secrets(now)? {
+            self.write_out()?;
+        }
+        Ok(())
     }
 
     /// Completes this file and goes on in the next, which stands alone.
     fn next_file(&mut self, now: Timestamp) -> io::Result<()> {
+        self.update_secrets(Timestamp(u64::MAX))?;
         self.conversations.settle(&mut self.section)?;
         self.section.end()?;
         self.write_out()?;
@@ -207,14 +222,15 @@ impl PcapngSink {
 
     /// Brings new keys into the capture; whether packets should wait for more.
     fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
-        match &mut self.secrets {
-            Some(secrets) => {
-                // Before all packets that wait for them.
-                let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
-                secrets.update(now, self.section.pending(), at, &mut *self.output)
-            }
-            None => Ok(false),
+        let Some(secrets) = &mut self.secrets else { return Ok(false) };
+        // Before all packets that wait for them.
+        let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
+        let pending = self.section.pending();
+        let wait = secrets.update(now, pending, at, &mut *self.output)?;
+        if secrets.reserve(pending, self.output.patchable()) {
+            self.write_out()?;
         }
+        Ok(wait)
     }
 }
 
@@ -265,13 +281,21 @@ impl Sink for PcapngSink {
 }
 
 /// Conversations with numbers that nobody can guess from those before, from the standard
-/// library's hash keys.
-fn conversations(config: ConversationConfig) -> Conversations {
-    let keys = RandomState::new();
+/// library's hash keys; or with such that a seed fixes, the same with every version of Rust.
+fn conversations(config: ConversationConfig, isn_seed: Option<u64>) -> Conversations {
     let mut count = 0_u64;
-    let isn = move || {
-        count += 1;
-        keys.hash_one(count) as u32
+    let isn: Box<dyn FnMut() -> u32 + Send> = if let Some(seed) = isn_seed {
+        // Knuth's multiplicative hash: neighbours come to lie far apart.
+        Box::new(move || {
+            count += 1;
+            (seed.wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+        })
+    } else {
+        let keys = RandomState::new();
+        Box::new(move || {
+            count += 1;
+            keys.hash_one(count) as u32
+        })
     };
-    Conversations::new(config, Box::new(isn))
+    Conversations::new(config, isn)
 }

@@ -23,6 +23,9 @@ pub struct PcapngOptions {
     /// A key log, as `SSLKEYLOGFILE` names it, whose keys go into the capture once a connection
     /// that they belong to is in it. It need not exist yet.
     pub tls_keylog: Option<PathBuf>,
+    /// What the initial sequence numbers are made of: with the same seed, the same events make
+    /// the same capture, byte for byte. Random by default.
+    pub isn_seed: Option<u64>,
 }
 
 /// When the next file of a series begins. Whatever comes first does.

@@ -1,12 +1,12 @@
 //! Where whole blocks go.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::direct::DirectFile;
+use super::fifo::Fifo;
 use super::file;
 
 /// Takes whole blocks, and makes them visible.
@@ -22,14 +22,14 @@ pub(super) trait Output: Send {
         self.flush()
     }
 
-    /// Overwrites bytes at `offset` that were written before; false where that cannot be.
-    fn patch(&mut self, _offset: u64, _bytes: &[u8]) -> io::Result<bool> {
-        Ok(false)
+    /// Where the next block will lie, if it can be [patched](Self::patch) there.
+    fn patchable(&self) -> Option<u64> {
+        None
     }
 
-    /// Whether [`patch`](Self::patch) can work.
-    fn can_patch(&self) -> bool {
-        false
+    /// Overwrites bytes at `offset` that were taken before. Only where something is patchable.
+    fn patch(&mut self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -74,76 +74,27 @@ impl Output for PlainFile {
         Ok(())
     }
 
-    fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<bool> {
-        self.file.write_all_at(bytes, offset).map(|()| true)
+    fn patchable(&self) -> Option<u64> {
+        Some(self.len)
     }
 
-    fn can_patch(&self) -> bool {
-        true
-    }
-}
-
-/// How much is kept for a FIFO that nobody reads yet, before the capture waits.
-const FIFO_KEPT: usize = 4 << 20;
-
-/// A FIFO, opened when there is a reader: the tunnel must not wait for one.
-struct Fifo {
-    path: PathBuf,
-    open: Option<File>,
-    kept: Vec<u8>,
-}
-
-impl Fifo {
-    /// Opens the FIFO if it has a reader.
-    fn open(&mut self) -> io::Result<bool> {
-        if self.open.is_some() {
-            return Ok(true);
-        }
-        let probe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
-        match probe {
-            Ok(probe) => {
-                // Now that it has a reader, this does not wait; writes to it will.
-                let mut file = OpenOptions::new().write(true).open(&self.path)?;
-                drop(probe);
-                file.write_all(&std::mem::take(&mut self.kept))?;
-                self.open = Some(file);
-                Ok(true)
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl Output for Fifo {
-    fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        while !self.open()? {
-            if self.kept.len() < FIFO_KEPT {
-                self.kept.extend_from_slice(blocks);
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.open.as_mut().map_or(Ok(()), |file| file.write_all(blocks))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.open().map(drop)
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
     }
 }
 
 /// Opens `path` for a capture: a FIFO as a pipe, anything else as a new file, compressed where
 /// its name ends in `.gz` or `.zst`.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Output>> {
-    if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
-        return Ok(Box::new(Fifo { path: path.to_owned(), open: None, kept: Vec::new() }));
+    if file::is_fifo(path)? {
+        return Ok(Box::new(Fifo::new(path.to_owned())));
     }
     let file = file::create(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => super::compress::gzip(file),
         Some("zst") => super::compress::zstd(file),
         _ if !file.metadata()?.is_file() => Ok(Box::new(Stream(file))),
-        _ => match DirectFile::new(path, &file) {
+        _ => match DirectFile::new(&file) {
             Ok(direct) => Ok(Box::new(direct)),
             // In memory, over a network: many a file system knows no direct writes.
             Err(_) => Ok(Box::new(PlainFile::new(file))),

@@ -1,10 +1,8 @@
 //! Captures over TCP: whoever connects is sent one, from then on.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,9 +10,10 @@ use socket2::SockRef;
 
 use super::options::{CaptureStats, PcapngOptions};
 use super::output::Stream;
+use super::reader::Reader;
 use super::secrets::Secrets;
 use super::section::{Preamble, Section};
-use super::{BATCH, conversations};
+use super::{BATCH, HELD_MAX, conversations};
 use crate::event::{Event, Timestamp};
 use crate::packet::{ConversationConfig, Conversations};
 use crate::sink::{Interest, OnSlow, Sink};
@@ -37,6 +36,8 @@ pub struct PcapOverIpSink {
     conversations: Conversations,
     section: Section,
     secrets: Option<Secrets>,
+    /// Whether what is pending waits for keys.
+    holding: bool,
     stats: CaptureStats,
     last: Timestamp,
 }
@@ -61,7 +62,7 @@ impl PcapOverIpSink {
         std::thread::Builder::new()
             .name("pcap-over-ip".to_owned())
             .spawn(move || accept(&accepting, &arrived))?;
-        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog } = options;
+        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
         let mut section = Section::begin(Preamble { view, snaplen, comment })?;
         // Every reader gets a header of its own.
         section.pending().clear();
@@ -72,9 +73,10 @@ impl PcapOverIpSink {
             readers: Vec::new(),
             on_slow,
             buffer_bytes,
-            conversations: conversations(ConversationConfig { view, segment_size }),
+            conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
             section,
             secrets: tls_keylog.map(Secrets::new),
+            holding: false,
             stats: CaptureStats::default(),
             last: Timestamp(0),
         })
@@ -95,18 +97,19 @@ impl PcapOverIpSink {
         let (packets, dropped_bytes) = self.section.take_counts();
         let pending = self.section.pending();
         self.stats.add(packets, pending.len() as u64, dropped_bytes);
-        if pending.is_empty() {
-            return;
+        if !pending.is_empty() && !self.readers.is_empty() {
+            let blocks = Bytes::copy_from_slice(pending);
+            let (limit, on_slow) = (self.buffer_bytes, self.on_slow);
+            self.readers.retain(|reader| reader.send(&blocks, limit, on_slow));
         }
-        let blocks = Bytes::copy_from_slice(pending);
         pending.clear();
-        let (limit, on_slow) = (self.buffer_bytes, self.on_slow);
-        self.readers.retain(|reader| reader.send(&blocks, limit, on_slow));
     }
 
-    /// Takes in the readers that have come.
+    /// Takes in the readers that have come, unless the others still wait for what comes first.
     fn welcome(&mut self) -> io::Result<()> {
-        while let Ok(stream) = self.arriving.try_recv() {
+        while !self.holding
+            && let Ok(stream) = self.arriving.try_recv()
+        {
             // What the others are owed has to come first: the newcomer begins after it.
             self.conversations.settle(&mut self.section)?;
             self.write_out();
@@ -117,11 +120,22 @@ impl PcapOverIpSink {
             }
             self.conversations.resume(&mut own)?;
             let beginning = Bytes::copy_from_slice(own.pending());
-            let reader = Reader::start(stream)?;
-            reader.send(&beginning, usize::MAX, OnSlow::Block);
-            self.readers.push(reader);
+            match Reader::start(stream, beginning) {
+                Ok(reader) => self.readers.push(reader),
+                // Out of descriptors or threads: that one is sent away, and the others go on.
+                Err(error) => tracing::warn!("cannot serve a reader of the capture: {error}"),
+            }
         }
         Ok(())
+    }
+
+    /// Brings new keys into the capture; whether packets should wait for more.
+    fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
+        if let Some(secrets) = &mut self.secrets {
+            let nowhere = &mut Stream(io::sink());
+            self.holding = secrets.update(now, self.section.pending(), 0, nowhere)?;
+        }
+        Ok(self.holding)
     }
 }
 
@@ -133,34 +147,33 @@ impl Sink for PcapOverIpSink {
             secrets.watch(event);
         }
         self.conversations.event(event, &mut self.section)?;
-        if self.section.pending().len() >= BATCH {
+        let pending = self.section.pending().len();
+        if pending >= HELD_MAX || pending >= BATCH && !self.update_secrets(event.time)? {
             self.write_out();
         }
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(secrets) = &mut self.secrets {
-            let nowhere = &mut Stream(io::sink());
-            if secrets.update(self.last, self.section.pending(), 0, nowhere)? {
-                return Ok(());
-            }
+        if !self.update_secrets(self.last)? {
+            self.write_out();
         }
-        self.write_out();
         Ok(())
     }
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         self.last = now;
-        self.welcome()?;
-        self.flush()
+        self.flush()?;
+        self.readers.retain(Reader::is_there);
+        self.welcome()
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.update_secrets(Timestamp(u64::MAX))?;
+        self.holding = false;
         self.welcome()?;
         self.section.end()?;
-        self.last = Timestamp(u64::MAX);
-        self.flush()?;
+        self.write_out();
         let end = Instant::now() + LINGER;
         self.readers.drain(..).for_each(|reader| reader.finish(end));
         Ok(())
@@ -196,81 +209,5 @@ fn accept(listener: &TcpListener, arrived: &Sender<TcpStream>) {
             // Too many open files, as a rule: they become fewer again.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
-    }
-}
-
-/// What waits for a reader.
-#[derive(Default)]
-struct Queue {
-    /// Bytes that are queued or being sent.
-    waiting: Mutex<usize>,
-    less: Condvar,
-}
-
-/// A reader, with a thread that sends to it.
-struct Reader {
-    blocks: Sender<Bytes>,
-    queue: Arc<Queue>,
-    stream: TcpStream,
-    thread: JoinHandle<()>,
-}
-
-impl Reader {
-    fn start(stream: TcpStream) -> io::Result<Self> {
-        let (blocks, incoming) = channel::<Bytes>();
-        let queue = Arc::new(Queue::default());
-        let (mut writer, shared) = (stream.try_clone()?, Arc::clone(&queue));
-        let thread =
-            std::thread::Builder::new().name("pcap-reader".to_owned()).spawn(move || {
-                for blocks in incoming {
-                    let written = writer.write_all(&blocks);
-                    shared.release(blocks.len());
-                    if written.is_err() {
-                        break;
-                    }
-                }
-                // Nobody shall wait for a reader that is gone.
-                let _ = writer.shutdown(Shutdown::Write);
-                shared.release(usize::MAX);
-            })?;
-        Ok(Self { blocks, queue, stream, thread })
-    }
-
-    /// Queues blocks; false when the reader is gone, or was too slow.
-    fn send(&self, blocks: &Bytes, limit: usize, on_slow: OnSlow) -> bool {
-        if !self.queue.take(blocks.len(), limit, on_slow) {
-            let _ = self.stream.shutdown(Shutdown::Both);
-            return false;
-        }
-        self.blocks.send(blocks.clone()).is_ok()
-    }
-
-    /// Lets the reader fetch the rest until `end`.
-    fn finish(self, end: Instant) {
-        drop(self.blocks);
-        while !self.thread.is_finished() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-}
-
-impl Queue {
-    fn take(&self, len: usize, limit: usize, on_slow: OnSlow) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while *waiting > 0 && waiting.saturating_add(len) > limit {
-            if on_slow == OnSlow::Drop {
-                return false;
-            }
-            waiting = self.less.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        *waiting += len;
-        true
-    }
-
-    fn release(&self, len: usize) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        *waiting = waiting.saturating_sub(len);
-        self.less.notify_all();
     }
 }

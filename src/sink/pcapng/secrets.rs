@@ -2,135 +2,150 @@
 //! when it needs them.
 //!
 //! TLS 1.3's keys must stand before the ServerHello in the file, yet the client logs them only
-//! after it has read that. A file that can be patched has a place for them kept free at its
-//! start; elsewhere the packets wait for them, for a moment.
+//! after it has read that. A file that can be patched has places for them kept free; elsewhere
+//! the packets from the ServerHello on wait for them, for a moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::keylog::Keylog;
+use super::keylog::{Keylog, Random};
 use super::output::Output;
+use super::places::Places;
 use super::tls::{Beginning, DECISIVE, beginning};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
 
-/// What is kept free at the start of a file: the keys of some 80 TLS 1.3 connections.
-const PLACE: usize = 64 * 1024;
 /// Type of the block, and of its secrets: "TLSK".
 const BLOCK: u32 = 0x0A;
 const KEY_LOG: u32 = 0x544c_534b;
 /// How long packets wait for their keys at most.
 const WAIT: Duration = Duration::from_millis(200);
-
 /// How often the key log is looked at, at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Closed connections whose keys may still come.
+const CLOSED_MAX: usize = 1000;
 
-/// A connection that is, or may be, TLS.
-enum Watched {
-    /// The first bytes of its client.
-    Beginning(Vec<u8>),
-    Tls {
-        random: [u8; 32],
-        /// How many lines of its keys the capture has.
-        written: usize,
-        since: Timestamp,
-    },
+/// An open TLS connection.
+struct Tls {
+    random: Random,
+    /// Whether the server has said anything, which can only be its ServerHello.
+    answered: bool,
 }
 
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
     keylog: Keylog,
-    live: HashMap<ConnectionId, Watched>,
-    /// Closed connections, whose keys may still come: their random number, and lines written.
-    closed: Vec<([u8; 32], usize)>,
-    /// Where the next line goes in the place kept free, and what is left of it.
-    place: Option<(u64, usize)>,
-    polled: Instant,
+    /// What clients said of whom it is not clear yet whether they speak TLS.
+    beginning: HashMap<ConnectionId, Vec<u8>>,
+    open: HashMap<ConnectionId, Tls>,
+    closed: VecDeque<Random>,
+    /// How many lines the capture has of each open connection, and of those in `closed`.
+    written: HashMap<Random, usize>,
+    /// Answers whose keys may be about to come, oldest first.
+    awaited: VecDeque<(Random, Timestamp)>,
+    places: Places,
+    /// When the key log was looked at.
+    polled: Option<Instant>,
+    /// Since when packets have been waiting.
+    holding: Option<Timestamp>,
 }
-
-/// Closed connections that are remembered.
-const CLOSED_MAX: usize = 1000;
 
 impl Secrets {
     pub(super) fn new(path: PathBuf) -> Self {
-        let (live, closed) = (HashMap::new(), Vec::new());
-        Self { keylog: Keylog::new(path), live, closed, place: None, polled: Instant::now() }
-    }
-
-    /// A section begins, whose header is pending. Keys of open connections come at once, a place
-    /// for others is kept if it can be filled.
-    pub(super) fn begin_section(&mut self, can_patch: bool, pending: &mut Vec<u8>) {
-        self.closed.clear();
-        let mut known = String::new();
-        for watched in self.live.values_mut() {
-            if let Watched::Tls { random, written, .. } = watched {
-                let lines = self.keylog.lines(random);
-                *written = lines.len();
-                lines.iter().for_each(|line| known.extend([line, "\n"]));
-            }
-        }
-        self.place = None;
-        if can_patch {
-            // Line feeds are empty lines, which a key log may have.
-            let first = (pending.len() + 16 + known.len()) as u64;
-            self.place = Some((first, PLACE));
-            known.push_str(&"\n".repeat(PLACE));
-        }
-        if !known.is_empty() {
-            let at = pending.len();
-            insert_block(pending, at, known.as_bytes());
+        Self {
+            keylog: Keylog::new(path),
+            beginning: HashMap::new(),
+            open: HashMap::new(),
+            closed: VecDeque::new(),
+            written: HashMap::new(),
+            awaited: VecDeque::new(),
+            places: Places::default(),
+            polled: None,
+            holding: None,
         }
     }
 
-    /// Appends at `at` the keys that older readers have had, for a new one.
+    /// A section begins, whose header is pending; it comes to lie at `patchable`, where it could
+    /// be patched. Keys of open connections follow at once.
+    pub(super) fn begin_section(&mut self, pending: &mut Vec<u8>, patchable: Option<u64>) {
+        for random in self.closed.drain(..) {
+            self.written.remove(&random);
+        }
+        for (random, written) in &mut self.written {
+            *written = self.keylog.lines(random).len();
+        }
+        let end = pending.len();
+        self.known(pending, end);
+        self.places.clear();
+        if let Some(at) = patchable {
+            self.places.reserve(pending, at);
+        }
+    }
+
+    /// Inserts at `at` the keys that older readers have had, for a new one.
     pub(super) fn known(&self, pending: &mut Vec<u8>, at: usize) {
-        let mut known = String::new();
-        for watched in self.live.values() {
-            if let Watched::Tls { random, written, .. } = watched {
-                let lines = self.keylog.lines(random).iter().take(*written);
-                lines.for_each(|line| known.extend([line, "\n"]));
-            }
-        }
-        if !known.is_empty() {
-            insert_block(pending, at, known.as_bytes());
-        }
+        let lines = self.written.iter().flat_map(|(random, written)| {
+            self.keylog.lines(random).iter().take(*written).map(String::as_str)
+        });
+        insert_block(pending, at, &joined(lines));
     }
 
-    /// Looks at an event for the beginning of TLS.
+    /// Appends another place for keys if the last one is nearly full; whether it has.
+    pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, patchable: Option<u64>) -> bool {
+        let Some(at) = patchable.filter(|_| self.places.are_low()) else { return false };
+        self.places.reserve(pending, at);
+        true
+    }
+
+    /// Looks at an event for the beginning of TLS, and for the answer to it.
     pub(super) fn watch(&mut self, event: &Event) {
         let id = event.connection;
         match &event.kind {
-            EventKind::Open(_) => drop(self.live.insert(id, Watched::Beginning(Vec::new()))),
-            EventKind::Data {
-                direction: Direction::ClientToServer,
-                leg: Leg::Received,
-                bytes,
-                ..
-            } => {
-                let Some(Watched::Beginning(first)) = self.live.get_mut(&id) else { return };
-                first.extend_from_slice(&bytes[..bytes.len().min(DECISIVE - first.len())]);
-                match beginning(first) {
-                    Beginning::Incomplete => {}
-                    Beginning::Other => drop(self.live.remove(&id)),
-                    Beginning::ClientRandom(random) => {
-                        let tls = Watched::Tls { random, written: 0, since: event.time };
-                        self.live.insert(id, tls);
-                    }
-                }
-            }
-            EventKind::Close { .. } => {
-                if let Some(Watched::Tls { random, written, .. }) = self.live.remove(&id) {
-                    self.closed.truncate(CLOSED_MAX);
-                    self.closed.insert(0, (random, written));
-                }
-            }
+            EventKind::Open(_) => drop(self.beginning.insert(id, Vec::new())),
+            EventKind::Data { direction, leg: Leg::Received, bytes, .. } => match direction {
+                Direction::ClientToServer => self.client_said(id, bytes),
+                Direction::ServerToClient => self.server_said(id, event.time),
+            },
+            EventKind::Close { .. } => self.close(id),
             _ => {}
         }
     }
 
+    fn client_said(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(first) = self.beginning.get_mut(&id) else { return };
+        first.extend_from_slice(&bytes[..bytes.len().min(DECISIVE - first.len())]);
+        match beginning(first) {
+            Beginning::Incomplete => return,
+            Beginning::Other => {}
+            Beginning::ClientRandom(random) => {
+                self.written.entry(random).or_default();
+                self.open.insert(id, Tls { random, answered: false });
+            }
+        }
+        self.beginning.remove(&id);
+    }
+
+    fn server_said(&mut self, id: ConnectionId, now: Timestamp) {
+        if let Some(tls) = self.open.get_mut(&id).filter(|tls| !tls.answered) {
+            tls.answered = true;
+            self.awaited.push_back((tls.random, now));
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.beginning.remove(&id);
+        let Some(tls) = self.open.remove(&id) else { return };
+        self.closed.push_back(tls.random);
+        if self.closed.len() > CLOSED_MAX
+            && let Some(oldest) = self.closed.pop_front()
+        {
+            self.written.remove(&oldest);
+        }
+    }
+
     /// Writes the keys that have come, into their place or at `at` in what is pending. True where
-    /// what is pending should wait for more.
+    /// what is pending should wait for more, which it never does for longer than [`WAIT`].
     pub(super) fn update(
         &mut self,
         now: Timestamp,
@@ -138,63 +153,83 @@ impl Secrets {
         at: usize,
         output: &mut dyn Output,
     ) -> io::Result<bool> {
-        if self.live.is_empty() && self.closed.is_empty() {
+        if self.written.is_empty() {
             return Ok(false);
         }
-        if self.polled.elapsed() < POLL_INTERVAL && now != Timestamp(u64::MAX) {
-            return Ok(self.place.is_none() && self.is_waiting(now));
+        let is_last = now == Timestamp(u64::MAX);
+        if is_last || self.polled.is_none_or(|polled| polled.elapsed() >= POLL_INTERVAL) {
+            self.polled = Some(Instant::now());
+            self.keylog.poll()?;
+            self.write_new(pending, at, output)?;
         }
-        self.polled = Instant::now();
-        self.keylog.poll()?;
-        let mut new = String::new();
-        let live = self.live.values_mut().filter_map(|watched| match watched {
-            Watched::Tls { random, written, .. } => Some((&*random, written)),
-            Watched::Beginning(_) => None,
-        });
-        let closed = self.closed.iter_mut().map(|(random, written)| (&*random, written));
-        for (random, written) in live.chain(closed) {
+        Ok(self.is_holding(now))
+    }
+
+    fn write_new(
+        &mut self,
+        pending: &mut Vec<u8>,
+        at: usize,
+        output: &mut dyn Output,
+    ) -> io::Result<()> {
+        let mut rest = Vec::new();
+        for (random, written) in &mut self.written {
             let lines = self.keylog.lines(random);
-            lines.iter().skip(*written).for_each(|line| new.extend([line, "\n"]));
+            let new = joined(lines.iter().skip(*written).map(String::as_str));
             *written = lines.len();
-        }
-        if !new.is_empty() && !self.fill_place(&new, output)? {
-            insert_block(pending, at, new.as_bytes());
-        }
-        Ok(self.place.is_none() && self.is_waiting(now))
-    }
-
-    /// Writes into the place kept free; false where there is none, or no room.
-    fn fill_place(&mut self, new: &str, output: &mut dyn Output) -> io::Result<bool> {
-        let Some((at, left)) = self.place.filter(|(_, left)| *left >= new.len()) else {
-            return Ok(false);
-        };
-        let patched = output.patch(at, new.as_bytes())?;
-        if patched {
-            self.place = Some((at + new.len() as u64, left - new.len()));
-        }
-        Ok(patched)
-    }
-
-    fn is_waiting(&self, now: Timestamp) -> bool {
-        self.live.values().any(|watched| match watched {
-            Watched::Tls { written: 0, since, .. } => {
-                u128::from(now.nanos_since(*since)) < WAIT.as_nanos()
+            if !new.is_empty() && !self.places.fill(&new, output)? {
+                rest.extend(new);
             }
-            _ => false,
-        })
+        }
+        insert_block(pending, at, &rest);
+        Ok(())
+    }
+
+    /// Whether packets should wait.
+    fn is_holding(&mut self, now: Timestamp) -> bool {
+        let waited = |since: Timestamp| u128::from(now.nanos_since(since)) >= WAIT.as_nanos();
+        while let Some((random, since)) = self.awaited.front()
+            && (waited(*since) || self.keylog.is_complete(random))
+        {
+            self.awaited.pop_front();
+        }
+        if self.awaited.is_empty() || !self.places.is_empty() {
+            self.holding = None;
+            return false;
+        }
+        // One connection after another without keys must not hold up all packets for ever.
+        if waited(*self.holding.get_or_insert(now)) {
+            self.holding = None;
+            self.awaited.clear();
+            return false;
+        }
+        true
     }
 }
 
-/// Puts a block with a key log at `at`.
-fn insert_block(pending: &mut Vec<u8>, at: usize, log: &[u8]) {
-    let padded = log.len().next_multiple_of(4);
-    let total = (20 + padded) as u32;
-    let mut block = Vec::with_capacity(20 + padded);
-    for word in [BLOCK, total, KEY_LOG, log.len() as u32] {
-        block.extend_from_slice(&word.to_le_bytes());
-    }
-    block.extend_from_slice(log);
-    block.resize(16 + padded, 0);
-    block.extend_from_slice(&total.to_le_bytes());
-    pending.splice(at..at, block);
+fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    lines.flat_map(|line| [line, "\n"]).flat_map(str::bytes).collect()
 }
+
+/// Puts a block with a key log at `at`, unless the log is empty.
+fn insert_block(pending: &mut Vec<u8>, at: usize, log: &[u8]) {
+    if !log.is_empty() {
+        let mut block = Vec::new();
+        push_block(&mut block, log);
+        pending.splice(at..at, block);
+    }
+}
+
+/// Appends a block with a key log.
+pub(super) fn push_block(blocks: &mut Vec<u8>, log: &[u8]) {
+    let padding = log.len().next_multiple_of(4) - log.len();
+    let total = (20 + log.len() + padding) as u32;
+    for word in [BLOCK, total, KEY_LOG, log.len() as u32] {
+        blocks.extend_from_slice(&word.to_le_bytes());
+    }
+    blocks.extend_from_slice(log);
+    blocks.resize(blocks.len() + padding, 0);
+    blocks.extend_from_slice(&total.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,11 @@ impl Series {
         Ok(output)
     }
 
+    /// Whether what was opened last is a file, and nothing else that can be written to.
+    pub(super) fn is_of_files(&self) -> bool {
+        self.kept.back().is_some_and(|path| path.is_file())
+    }
+
     /// Whether it is time for the next file, when this one has `bytes`.
     pub(super) fn is_due(&self, bytes: u64, now: Timestamp) -> bool {
         let open_for = u128::from(now.nanos_since(self.opened));

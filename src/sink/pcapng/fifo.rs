@@ -1,0 +1,69 @@
+//! A FIFO, opened when there is a reader: the tunnel must not wait for one.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::file;
+use super::output::Output;
+
+/// How much is kept while nobody reads yet, before the capture waits.
+const KEPT_MAX: usize = 4 << 20;
+/// How often a reader is looked for while the capture waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A FIFO, and what is kept for its reader.
+pub(super) struct Fifo {
+    path: PathBuf,
+    open: Option<File>,
+    kept: Vec<u8>,
+}
+
+impl Fifo {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path, open: None, kept: Vec::new() }
+    }
+
+    /// Opens the FIFO if it has a reader.
+    fn open(&mut self) -> io::Result<Option<&mut File>> {
+        if self.open.is_none() {
+            let probe = match file::open_fifo(&self.path, libc::O_NONBLOCK) {
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
+                probe => probe?,
+            };
+            // Now that it has a reader, this does not wait; writes to it will.
+            let mut file = file::open_fifo(&self.path, 0)?;
+            drop(probe);
+            file.write_all(&std::mem::take(&mut self.kept))?;
+            self.open = Some(file);
+        }
+        Ok(self.open.as_mut())
+    }
+}
+
+impl Output for Fifo {
+    fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
+        loop {
+            if let Some(file) = self.open()? {
+                return file.write_all(blocks);
+            }
+            if self.kept.len() < KEPT_MAX {
+                self.kept.extend_from_slice(blocks);
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open().map(drop)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        if self.open()?.is_some() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotConnected, "nobody has opened the FIFO to read it"))
+    }
+}

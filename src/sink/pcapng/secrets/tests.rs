@@ -1,0 +1,140 @@
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side};
+use crate::sink::pcapng::keylog::{MASTER_SECRET, SECRETS};
+use crate::sink::pcapng::output::Stream;
+
+const MS: u64 = 1_000_000;
+
+/// Keys, and what is pending before and after them.
+struct Scene {
+    folder: TempDir,
+    secrets: Secrets,
+    pending: Vec<u8>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(folder.path().join("keys.log"));
+        Self { folder, secrets, pending: Vec::new() }
+    }
+
+    fn event(&mut self, id: u64, ms: u64, kind: EventKind) {
+        let (connection, time) = (ConnectionId(id), Timestamp(ms * MS));
+        self.secrets.watch(&Event { connection, time, kind });
+    }
+
+    fn say(&mut self, id: u64, ms: u64, side: Side, bytes: &[u8]) {
+        let (direction, bytes) = (Direction::from(side), Bytes::copy_from_slice(bytes));
+        self.event(id, ms, EventKind::Data { direction, leg: Leg::Received, offset: 0, bytes });
+    }
+
+    /// A connection whose client says hello with the random number of its own id.
+    fn hello(&mut self, id: u64, ms: u64) {
+        let nobody = Endpoint::Unix(None);
+        let (client, listener, target) = (nobody.clone(), nobody, "".into());
+        self.event(
+            id,
+            ms,
+            EventKind::Open(Arc::new(Open { client, listener, target, server: None })),
+        );
+        let hello = [&[22, 3, 1, 0, 90, 1, 0, 0, 80, 3, 3], &[id as u8; 32][..]].concat();
+        self.say(id, ms, Side::Client, &hello);
+    }
+
+    /// Logs a line of the connection `id`.
+    fn log(&self, label: &str, id: u64) {
+        let path = self.folder.path().join("keys.log");
+        let mut log = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        let random = format!("{id:02x}").repeat(32);
+        writeln!(log, "{label}{random} abcd").unwrap();
+    }
+
+    /// Whether packets wait.
+    fn waits(&mut self, ms: u64) -> bool {
+        // The log is to be looked at now.
+        self.secrets.polled = None;
+        let output = &mut Stream(io::sink());
+        self.secrets.update(Timestamp(ms * MS), &mut self.pending, 0, output).unwrap()
+    }
+}
+
+#[test]
+fn packets_wait_from_the_server_s_answer_on_until_all_keys_are_there() {
+    let mut scene = Scene::new();
+    scene.hello(1, 0);
+    assert!(!scene.waits(1), "nothing is to be decrypted yet");
+    scene.say(1, 5000, Side::Server, b"hello");
+    assert!(scene.waits(5001));
+    for label in &SECRETS[..3] {
+        scene.log(label, 1);
+        assert!(scene.waits(5002), "there are more to come");
+    }
+    scene.log(SECRETS[3], 1);
+    assert!(!scene.waits(5003));
+    assert_eq!(scene.pending.windows(4).filter(|part| part == b"abcd").count(), 4);
+}
+
+#[test]
+fn one_line_is_enough_before_tls_1_3() {
+    let mut scene = Scene::new();
+    scene.hello(1, 0);
+    scene.say(1, 1, Side::Server, b"hello");
+    scene.log(MASTER_SECRET, 1);
+    assert!(!scene.waits(2));
+}
+
+#[test]
+fn keys_that_do_not_come_are_not_waited_for_long() {
+    let mut scene = Scene::new();
+    scene.hello(1, 0);
+    scene.say(1, 1, Side::Server, b"hello");
+    assert!(scene.waits(2) && scene.waits(200));
+    assert!(!scene.waits(201));
+}
+
+#[test]
+fn one_connection_after_another_without_keys_does_not_hold_packets_for_ever() {
+    let mut scene = Scene::new();
+    let mut longest = 0;
+    let mut waited = 0;
+    for i in 0..200 {
+        scene.hello(i, i * 10);
+        scene.say(i, i * 10, Side::Server, b"hello");
+        waited = if scene.waits(i * 10 + 5) { waited + 10 } else { 0 };
+        longest = longest.max(waited);
+    }
+    assert!((100..=200).contains(&longest), "{longest} ms");
+}
+
+#[test]
+fn the_keys_of_closed_connections_may_still_come() {
+    let mut scene = Scene::new();
+    scene.hello(1, 0);
+    let (reason, totals) = (CloseReason::Stopped, BothTotals::default());
+    scene.event(1, 1, EventKind::Close { reason, totals });
+    scene.log(MASTER_SECRET, 1);
+    scene.log(MASTER_SECRET, 2);
+    scene.waits(2);
+    assert_eq!(scene.pending.windows(4).filter(|part| part == b"abcd").count(), 1);
+}
+
+#[test]
+fn no_more_closed_connections_are_remembered_than_is_said() {
+    let mut scene = Scene::new();
+    for i in 0..2 * CLOSED_MAX {
+        let id = 1 + i as u64;
+        let random: Random = std::array::from_fn(|at| (id >> (8 * (at % 8))) as u8);
+        scene.secrets.written.insert(random, 0);
+        scene.secrets.open.insert(ConnectionId(id), Tls { random, answered: true });
+        scene.secrets.close(ConnectionId(id));
+    }
+    assert_eq!(scene.secrets.written.len(), CLOSED_MAX);
+}

@@ -1,0 +1,227 @@
+//! A table of connections: the largest that ended, and those that are open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::console::{escape, seconds};
+use super::{Interest, Sink};
+use crate::event::{ConnectionId, Event, EventKind, Timestamp};
+
+/// A sink that remembers the connections which said most, whatever their number: as many that
+/// have ended as it is told, and those that are open.
+///
+/// It takes no data, so it costs nothing while bytes pass; how much an open connection has said
+/// it does not know.
+#[derive(Debug)]
+pub struct TopConnections {
+    table: ConnectionTable,
+}
+
+impl TopConnections {
+    /// Remembers at most `rows` connections that have ended.
+    pub fn new(rows: usize) -> Self {
+        let known = Known { rows, ..Known::default() };
+        Self { table: ConnectionTable(Arc::new(Mutex::new(known))) }
+    }
+
+    /// The table, also after the sink was given away.
+    pub fn table(&self) -> ConnectionTable {
+        self.table.clone()
+    }
+}
+
+/// What a [`TopConnections`] knows. [`Display`](fmt::Display) gives a table for people, with a
+/// headline, that holds no control character but line feeds. Clones show the same.
+#[derive(Clone, Debug)]
+pub struct ConnectionTable(Arc<Mutex<Known>>);
+
+impl ConnectionTable {
+    /// Whether there was no connection so far.
+    pub fn is_empty(&self) -> bool {
+        let known = self.lock();
+        known.open.is_empty() && known.ended.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing is left half-done by whoever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    rows: usize,
+    open: BTreeMap<ConnectionId, Opened>,
+    ended: Vec<Ended>,
+    left_out: u64,
+}
+
+#[derive(Debug)]
+struct Opened {
+    at: Timestamp,
+    client: String,
+    server: String,
+}
+
+#[derive(Debug)]
+struct Ended {
+    id: ConnectionId,
+    opened: Opened,
+    nanos: u64,
+    said: [u64; 2],
+    how: String,
+}
+
+impl Known {
+    fn event(&mut self, event: &Event) {
+        let id = event.connection;
+        match &event.kind {
+            EventKind::Open(open) => {
+                let (client, server) = (printable(&open.client), printable(&open.target));
+                self.open.insert(id, Opened { at: event.time, client, server });
+            }
+            EventKind::Close { reason, totals } => {
+                let Some(opened) = self.open.remove(&id) else { return };
+                let nanos = event.time.nanos_since(opened.at);
+                let said = [totals.client_to_server.received, totals.server_to_client.received];
+                self.end(Ended { id, opened, nanos, said, how: printable(reason) });
+            }
+            _ => {}
+        }
+    }
+
+    /// Remembers one more, and forgets the one that said least where they are too many.
+    fn end(&mut self, ended: Ended) {
+        self.ended.push(ended);
+        if self.ended.len() > self.rows {
+            let least = self.ended.iter().enumerate().min_by_key(|(_, ended)| ended.rank());
+            if let Some((index, _)) = least {
+                self.ended.swap_remove(index);
+                self.left_out += 1;
+            }
+        }
+    }
+}
+
+impl Ended {
+    /// Greater for what said more, and for the earlier of two that said as much.
+    fn rank(&self) -> (u64, std::cmp::Reverse<ConnectionId>) {
+        (self.said.iter().sum(), std::cmp::Reverse(self.id))
+    }
+}
+
+impl Sink for TopConnections {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        self.table.lock().event(event);
+        Ok(())
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::LIFECYCLE
+    }
+}
+
+const HEADLINE: [&str; 7] =
+    ["conn", "client", "server", "duration", "from client", "from server", "end"];
+
+impl fmt::Display for ConnectionTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.lock();
+        let mut ended: Vec<_> = known.ended.iter().collect();
+        ended.sort_by_key(|ended| std::cmp::Reverse(ended.rank()));
+        let mut rows = vec![HEADLINE.map(str::to_owned)];
+        rows.extend(ended.into_iter().map(|Ended { id, opened, nanos, said, how }| {
+            let [client, server] = said.map(|bytes| bytes.to_string());
+            let names = [opened.client.clone(), opened.server.clone()];
+            row(*id, names, [seconds(*nanos), client, server, how.clone()])
+        }));
+        rows.extend(known.open.iter().take(known.rows).map(|(id, opened)| {
+            let names = [opened.client.clone(), opened.server.clone()];
+            row(*id, names, ["", "", "", "is open"].map(str::to_owned))
+        }));
+        draw(&rows, f)?;
+        let hidden = known.open.len().saturating_sub(known.rows) as u64;
+        match known.left_out + hidden {
+            0 => Ok(()),
+            more => writeln!(f, "and {more} more"),
+        }
+    }
+}
+
+fn row(id: ConnectionId, names: [String; 2], more: [String; 4]) -> [String; 7] {
+    let ([client, server], [duration, from_client, from_server, how]) = (names, more);
+    [id.to_string(), client, server, duration, from_client, from_server, how]
+}
+
+fn draw(rows: &[[String; 7]], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    let [id, client, server, duration, said, heard, _] = widths;
+    for [a, b, c, d, e, g, how] in rows {
+        writeln!(
+            f,
+            "{a:>id$}  {b:client$}  {c:server$}  {d:>duration$}  {e:>said$}  {g:>heard$}  {how}"
+        )?;
+    }
+    Ok(())
+}
+
+/// The words, with nothing in them that a terminal would obey.
+fn printable(words: &impl ToString) -> String {
+    escape(words.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side, Totals};
+
+    fn open(id: u64, target: &str) -> Event {
+        let client = Endpoint::Tcp(([192, 0, 2, 1], 1000).into());
+        let listener = Endpoint::Tcp(([127, 0, 0, 1], 80).into());
+        let open = Open { client, listener, target: target.into(), server: None };
+        let kind = EventKind::Open(Arc::new(open));
+        Event { connection: ConnectionId(id), time: Timestamp(0), kind }
+    }
+
+    fn close(id: u64, said: u64) -> Event {
+        let said = Totals { received: said, sent: said };
+        let totals = BothTotals { client_to_server: said, ..BothTotals::default() };
+        let kind = EventKind::Close { reason: CloseReason::Reset { by: Side::Client }, totals };
+        Event { connection: ConnectionId(id), time: Timestamp(1_500_000), kind }
+    }
+
+    #[test]
+    fn the_largest_stay_and_the_others_are_counted() {
+        let mut sink = TopConnections::new(2);
+        let table = sink.table();
+        assert!(table.is_empty());
+        for (id, said) in [(1, 10), (2, 30), (3, 20), (4, 20), (5, 5)] {
+            sink.record(&open(id, "h\x1b[2J:1")).expect("it takes all");
+            sink.record(&close(id, said)).expect("it takes all");
+        }
+        sink.record(&open(6, "later:1")).expect("it takes all");
+        assert!(!table.is_empty());
+        let expected = "\
+conn  client          server           duration  from client  from server  end
+   2  192.0.2.1:1000  h\\x1b[2J:1  1.500 ms           30            0  reset by the client
+   3  192.0.2.1:1000  h\\x1b[2J:1  1.500 ms           20            0  reset by the client
+   6  192.0.2.1:1000  later:1                                             is open
+and 3 more
+";
+        let squeezed = |text: &str| {
+            let lines = text.lines();
+            lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        };
+        let (shown, expected): (Vec<_>, Vec<_>) =
+            (squeezed(&table.to_string()), squeezed(expected));
+        assert_eq!(shown, expected);
+        let text = table.to_string();
+        let ends: Vec<_> = text.lines().filter_map(|line| line.find("  reset")).collect();
+        assert!(ends.len() == 2 && ends[0] == ends[1], "columns do not align:\n{text}");
+    }
+}

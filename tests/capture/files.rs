@@ -1,0 +1,222 @@
+//! What a capture is written to: files, compressed files, FIFOs, and what others put in the way.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tcp_tunn::event::{Event, Side, Timestamp};
+use tcp_tunn::packet::View;
+use tcp_tunn::sink::Sink;
+use tcp_tunn::sink::pcapng::PcapngSink;
+use tempfile::tempdir;
+
+use super::{options, talk};
+use crate::support::events::PATIENCE;
+use crate::support::talk::{BEGIN, Talk};
+use crate::support::verdict::{follow, judge};
+
+/// A connection that has reached its server.
+fn connected() -> Talk {
+    let mut talk = talk(1);
+    talk.connect();
+    talk
+}
+
+fn create(path: &Path) -> std::io::Result<PcapngSink> {
+    PcapngSink::create(path, options(View::Direct))
+}
+
+fn record(sink: &mut PcapngSink, events: &[Event]) {
+    events.iter().for_each(|event| sink.record(event).unwrap());
+}
+
+/// Ticks until `done`; what a running tunnel does.
+fn tick_until(sink: &mut PcapngSink, done: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "it does not happen");
+        sink.tick(Timestamp(BEGIN)).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn len(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// A folder that everybody may write to.
+fn shared(folder: &Path) -> PathBuf {
+    let shared = folder.join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    shared
+}
+
+#[test]
+fn a_capture_is_for_its_owner_alone_and_replaces_the_one_before() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.pcapng");
+    fs::write(&path, vec![0; 100_000]).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let fresh = folder.path().join("fresh.pcapng");
+    for path in [&path, &fresh] {
+        let mut sink = create(path).unwrap();
+        let mut talk = connected();
+        talk.say(Side::Client, b"x").end(Side::Client);
+        record(&mut sink, &talk.events);
+        sink.finish().unwrap();
+        assert_eq!(judge(path, &[]).completeness.len(), 1);
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_left_as_it_is() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("not/there.pcapng");
+    assert_eq!(create(&path).err().unwrap().kind(), ErrorKind::NotFound);
+    assert!(!path.parent().unwrap().exists());
+    assert!(create(folder.path()).is_err(), "a folder");
+}
+
+#[test]
+fn links_are_followed_but_not_where_others_may_have_put_them() {
+    let folder = tempdir().unwrap();
+    let shared = shared(folder.path());
+    let target = folder.path().join("target");
+    for (link, followed) in [(folder.path().join("link"), true), (shared.join("link"), false)] {
+        fs::write(&target, b"precious").unwrap();
+        symlink(&target, &link).unwrap();
+        match create(&link) {
+            Ok(_) => assert!(followed),
+            Err(error) => {
+                assert!(!followed && error.to_string().contains("link"), "{error}");
+                assert_eq!(fs::read(&target).unwrap(), b"precious");
+            }
+        }
+    }
+    // Nor to a FIFO, at whose other end anybody may read.
+    let (fifo, link) = (folder.path().join("fifo"), shared.join("to-fifo"));
+    mkfifo(&fifo);
+    symlink(&fifo, &link).unwrap();
+    assert_eq!(create(&link).err().unwrap().kind(), ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn what_belongs_to_others_is_not_written_where_they_may_have_put_it() {
+    let folder = tempdir().unwrap();
+    let shared = shared(folder.path());
+    let (file, fifo) = (shared.join("file"), shared.join("fifo"));
+    fs::write(&file, b"theirs").unwrap();
+    mkfifo(&fifo);
+    for path in [&file, &fifo] {
+        if std::os::unix::fs::chown(path, Some(65534), None).is_err() {
+            println!("skipped: only root can give a file away");
+            return;
+        }
+        assert_eq!(create(path).err().unwrap().kind(), ErrorKind::PermissionDenied);
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"theirs");
+}
+
+#[test]
+fn a_fifo_s_reader_may_come_late_and_has_everything() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    mkfifo(&path);
+    let mut sink = create(&path).unwrap();
+    let mut talk = connected();
+    record(&mut sink, &talk.say(Side::Client, b"early").take());
+    let reader = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            File::open(path).unwrap().read_to_end(&mut all).unwrap();
+            all
+        })
+    };
+    let mut closing = Some(sink);
+    talk.say(Side::Server, b"late").end(Side::Client);
+    record(closing.as_mut().unwrap(), &talk.events);
+    // The reader opens it when it comes to it.
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = closing.as_mut().unwrap().finish() {
+        assert!(error.kind() == ErrorKind::NotConnected && Instant::now() < end, "{error}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(closing.take());
+    let file = folder.path().join("out.pcapng");
+    fs::write(&file, reader.join().unwrap()).unwrap();
+    assert_eq!(follow(&file, 1)[0], [b"early".to_vec(), b"late".to_vec()]);
+}
+
+#[test]
+fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    mkfifo(&path);
+    let mut sink = create(&path).unwrap();
+    let mut talk = connected();
+    talk.end(Side::Client);
+    record(&mut sink, &talk.events);
+    assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[cfg(feature = "compress")]
+#[test]
+fn compressed_files_are_perfect_and_show_what_was_flushed_when_cut_short() {
+    let folder = tempdir().unwrap();
+    for name in ["out.pcapng.gz", "out.pcapng.zst"] {
+        let path = folder.path().join(name);
+        let mut sink = create(&path).unwrap();
+        let mut talk = connected();
+        let said = crate::support::bytes::bytes(7, 300_000);
+        record(&mut sink, &talk.say(Side::Client, &said).take());
+        tick_until(&mut sink, || len(&path) > 300_000);
+        let flushed = len(&path);
+        let answer = crate::support::bytes::bytes(8, 300_000);
+        talk.say(Side::Server, &answer).end(Side::Client);
+        record(&mut sink, &talk.events);
+        sink.finish().unwrap();
+        assert_eq!(follow(&path, 1)[0], [said.clone(), answer]);
+        // Wireshark reads it as it is, tcpdump does not.
+        let program = if name.ends_with(".gz") { "gzip" } else { "zstd" };
+        let plain = Command::new(program).arg("-dc").arg(&path).output().unwrap();
+        assert!(plain.status.success(), "{plain:?}");
+        let plain_path = folder.path().join("plain.pcapng");
+        fs::write(&plain_path, plain.stdout).unwrap();
+        judge(&plain_path, &[]);
+        for cut in [flushed, flushed + 1000] {
+            let short = folder.path().join(format!("short-{name}"));
+            fs::write(&short, &fs::read(&path).unwrap()[..cut as usize]).unwrap();
+            let args = ["-n", "-Y", "tcp.srcport == 20001", "-T", "fields", "-e", "tcp.len", "-r"];
+            let read = Command::new("tshark").args(args).arg(&short).output().unwrap();
+            let read = String::from_utf8(read.stdout).unwrap();
+            let shown: usize = read.lines().map(|len| len.parse::<usize>().unwrap()).sum();
+            assert_eq!(shown, said.len(), "{name} cut at {cut}");
+        }
+    }
+}
+
+#[cfg(feature = "compress")]
+#[test]
+fn a_compressed_file_does_not_grow_while_nothing_is_said() {
+    let folder = tempdir().unwrap();
+    for name in ["out.pcapng.gz", "out.pcapng.zst"] {
+        let path = folder.path().join(name);
+        let mut sink = create(&path).unwrap();
+        record(&mut sink, &connected().events);
+        tick_until(&mut sink, || len(&path) > 100);
+        let flushed = len(&path);
+        let end = Instant::now() + Duration::from_millis(300);
+        tick_until(&mut sink, || Instant::now() > end);
+        assert_eq!(len(&path), flushed, "{name}");
+    }
+}

@@ -1,0 +1,115 @@
+//! SIGKILL in the middle of traffic: what is left opens, and misses the last moment at most.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::support::process::Process;
+
+/// What may be missing.
+const MISSING_MAX: Duration = Duration::from_millis(100);
+
+/// Sends everybody's bytes back.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &stream, &mut &stream);
+            });
+        }
+    });
+    address
+}
+
+/// How much later than asked for this machine lets threads go on, while `watching`.
+fn lateness(watching: &AtomicBool) -> Duration {
+    const STEP: Duration = Duration::from_millis(1);
+    let mut worst = Duration::ZERO;
+    while watching.load(Relaxed) {
+        let slept = Instant::now();
+        std::thread::sleep(STEP);
+        worst = worst.max(slept.elapsed() - STEP);
+    }
+    worst
+}
+
+/// Says one number after another, each when the one before has come back; when each had.
+fn count_aloud(mut stream: TcpStream) -> Vec<Instant> {
+    let mut heard = Vec::new();
+    let mut answer = [0; 8];
+    while stream.write_all(&(heard.len() as u64).to_be_bytes()).is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+    {
+        assert_eq!(answer, (heard.len() as u64).to_be_bytes());
+        heard.push(Instant::now());
+    }
+    heard
+}
+
+/// Says much, but no more than the capture can keep up with: what waits in a sink's queue is lost.
+fn talk_on(mut stream: TcpStream) {
+    let chunk = vec![0; 64 << 10];
+    let mut answers = stream.try_clone().unwrap();
+    let hearing = std::thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
+    while stream.write_all(&chunk).is_ok() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _ = hearing.join();
+}
+
+/// The numbers in a capture that may have been cut short: they are all from 0 on.
+fn numbers(path: &Path, port: u16) -> u64 {
+    let args = ["-n", "-d", "tcp.port==0-65535,data", "-T", "fields", "-e", "data.data"];
+    let filter = format!("tcp.srcport == {port} and tcp.len > 0");
+    let output = Command::new("tshark").args(args).args(["-Y", &filter, "-r"]).arg(path).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let complaint = said.lines().find(|line| !line.is_empty() && !line.contains("as user"));
+    assert!(complaint.is_none_or(|line| line.contains("cut short")), "{said}");
+    let mut count = 0;
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        assert_eq!(u64::from_str_radix(line, 16).unwrap(), count, "something is missing");
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn what_a_killed_tunnel_leaves_opens_and_misses_a_moment_at_most() {
+    // On a disk, where direct writes make it harder.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let server = echo().to_string();
+    for round in 0..20_u64 {
+        let path = folder.path().join(format!("{round}.pcapng"));
+        let args = ["--from", "127.0.0.1:0", "--to", &server, "-q", "--pcap"];
+        let process = Process::start(&[&args[..], &[path.to_str().unwrap()]].concat());
+        let counting = process.connect();
+        let port = counting.local_addr().unwrap().port();
+        let talking = (round % 2 == 0).then(|| process.connect());
+        let watching = AtomicBool::new(true);
+        let (heard, killed, late) = std::thread::scope(|scope| {
+            let late = scope.spawn(|| lateness(&watching));
+            let counting = scope.spawn(move || count_aloud(counting));
+            let talking = talking.map(|stream| scope.spawn(move || talk_on(stream)));
+            // Any moment will do; each round has its own.
+            std::thread::sleep(Duration::from_millis(150 + round * 13));
+            let killed = Instant::now();
+            drop(process);
+            watching.store(false, Relaxed);
+            if let Some(thread) = talking {
+                thread.join().unwrap();
+            }
+            (counting.join().unwrap(), killed, late.join().unwrap())
+        });
+        let old_enough = |at: &&Instant| **at + MISSING_MAX + late <= killed;
+        let must = heard.iter().take_while(old_enough).count() as u64;
+        let has = numbers(&path, port);
+        assert!(has >= must, "round {round}: {has} of {must} ({} in all, {late:?})", heard.len());
+        assert!(must > 0, "round {round}: nothing was said in time ({late:?})");
+    }
+}

@@ -1,0 +1,184 @@
+//! The README: every command in it works as it is written, and every option stands in it.
+//!
+//! A fenced block is marked by what it needs: `sh` is run here, `sh display` needs a screen,
+//! `sh service` a server or a daemon that this machine may not have, `sh setup` is what sets this
+//! very machine up.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::tempdir;
+
+use crate::support::process::Process;
+
+const MARKS: [&str; 3] = ["display", "service", "setup"];
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The fenced blocks, each with what stands behind its fence.
+fn blocks(text: &str) -> Vec<(&str, &str)> {
+    let mut parts = text.split("\n```").skip(1);
+    let mut found = Vec::new();
+    while let (Some(block), Some(_)) = (parts.next(), parts.next()) {
+        found.push(block.split_once('\n').unwrap());
+    }
+    found
+}
+
+/// What a person with two terminals does: the tunnels run until all else is done.
+fn as_script(block: &str) -> String {
+    let mut script = String::new();
+    for line in block.replace("\\\n", " ").lines() {
+        if line.starts_with("tcp_tunn ") {
+            writeln!(script, "start {line}").unwrap();
+        } else {
+            writeln!(script, "{line}").unwrap();
+        }
+    }
+    script + "finish\n"
+}
+
+/// A network of its own, so that ports are those of the README, and the servers it speaks of.
+const PROLOGUE: &str = r#"
+set -euo pipefail
+ip link set lo up
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+mkdir www && echo '<h1>hello</h1>' > www/index.html
+python3 -m http.server --bind 127.0.0.1 --directory www 8000 2>http.log >&2 &
+redis-server --port 6379 --save '' >redis.log &
+until curl -s -o /dev/null http://127.0.0.1:8000/ && redis-cli ping >/dev/null 2>&1; do
+    sleep 0.05
+done
+tunnels=()
+start() {
+    # What the tunnel before it said must not be taken for what this one says.
+    rm -f tunnel.err
+    "$@" 2>tunnel.err &
+    tunnels+=("$!:$*")
+    until grep -qs 'listening on' tunnel.err; do kill -0 "$!"; sleep 0.05; done
+}
+finish() {
+    local tunnel
+    for tunnel in ${tunnels[@]+"${tunnels[@]}"}; do
+        [[ $tunnel == *--stop-after* ]] || kill -TERM "${tunnel%%:*}"
+        wait "${tunnel%%:*}"
+    done
+    tunnels=()
+}
+"#;
+
+const EPILOGUE: &str = r#"
+# What the README promises of what its commands left behind.
+cmp heard said
+jq -se 'map(.event) | .[0] == "open" and .[-1] == "close"' events.json >/dev/null
+has() { tshark -r "$1" -Y "$2" 2>/dev/null | grep -q .; }
+has out.pcapng http && has unix.pcapng http && has redis.pcapng resp
+"#;
+
+#[test]
+fn every_command_works_as_written() {
+    let readme = readme();
+    let runnable: Vec<_> = blocks(&readme).into_iter().filter(|(mark, _)| *mark == "sh").collect();
+    assert!(runnable.len() >= 8, "the blocks were not found: {runnable:?}");
+    let mut script = PROLOGUE.to_owned();
+    runnable.iter().for_each(|(_, block)| script += &as_script(block));
+    script += EPILOGUE;
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("script"), &script).unwrap();
+    let tunnel = Path::new(env!("CARGO_BIN_EXE_tcp_tunn")).parent().unwrap();
+    let path = format!("{}:{}", tunnel.display(), std::env::var("PATH").unwrap());
+    // Root needs no user namespace, in which the limit of locked memory would count: the kernel
+    // gives back late what the tunnel before had.
+    let allowed = |how: &&str| {
+        let probe = Command::new("unshare").args([how, "true"]).output();
+        probe.is_ok_and(|probe| probe.status.success())
+    };
+    let Some(namespace) = ["-n", "-rn"].into_iter().find(allowed) else {
+        println!("skipped: this machine does not allow a network of one's own");
+        return;
+    };
+    let ran = Command::new("timeout")
+        .args(["120", "unshare"])
+        .arg(namespace)
+        .args(["bash", "-x", "script"])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let trace = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{}\n{trace}", ran.status);
+}
+
+#[test]
+fn every_block_is_run_or_says_what_it_needs() {
+    for (mark, block) in blocks(&readme()) {
+        let known = ["text", "rust", "sh"].contains(&mark)
+            || mark.strip_prefix("sh ").is_some_and(|needs| MARKS.contains(&needs));
+        assert!(known, "'{mark}' is no mark that a test knows:\n{block}");
+    }
+}
+
+#[test]
+fn every_option_stands_in_it() {
+    let readme = readme();
+    let help = String::from_utf8(Process::run(&["--help"]).stdout).unwrap();
+    let (known, told) = (options(&help), options(&readme));
+    assert!(known.len() > 20, "{known:?}");
+    let missing: Vec<_> = known.difference(&told).collect();
+    assert!(missing.is_empty(), "the README says nothing of {missing:?}");
+}
+
+/// All that looks like a long option.
+fn options(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words.filter(|word| word.starts_with("--") && word.len() > 4).collect()
+}
+
+#[test]
+fn the_example_is_the_one_that_runs() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/library.rs");
+    let example = fs::read_to_string(path).unwrap();
+    let (_, code) = example.split_once("\n\n").unwrap();
+    assert!(blocks(&readme()).contains(&("rust", code.trim_end())), "they differ");
+}
+
+/// The source of every test.
+fn sources(folder: &Path, all: &mut String) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *all += &fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_test_that_it_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut source = String::new();
+    sources(&root.join("tests"), &mut source);
+    sources(&root.join("src"), &mut source);
+    let readme = readme();
+    let (_, promises) = readme.split_once("## What the relay promises").unwrap();
+    let (promises, _) = promises.split_once("### Reliability").unwrap();
+    let rows: Vec<_> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let held_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = held_by.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "what holds this? {row}");
+        for name in names {
+            let name = name.strip_suffix("::*").unwrap_or(name);
+            let name = name.rsplit("::").next().unwrap();
+            let declared = ["fn {}(", "mod {};", "\n    {}, "];
+            let here = declared.iter().any(|form| source.contains(&form.replace("{}", name)));
+            assert!(here, "there is no test '{name}'");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the command does when it is sent signals while it runs.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::tempdir;
+
+use crate::support::events::PATIENCE;
+use crate::support::process::{Ended, Process};
+use crate::support::verdict::{follow, judge};
+
+const LOCAL: &str = "127.0.0.1:0";
+
+/// A client and a server that know each other through a tunnel.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    fn meet(process: &Process, listener: &TcpListener) -> Self {
+        let client = process.connect();
+        let server = listener.accept().unwrap().0;
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { client, server }
+    }
+
+    /// The client says something that the server hears.
+    fn say(&mut self, words: &str) {
+        self.client.write_all(words.as_bytes()).unwrap();
+        let mut heard = vec![0; words.len()];
+        self.server.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, words.as_bytes());
+    }
+
+    fn end(mut self) {
+        self.client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(self.server.read(&mut [0]).unwrap(), 0);
+        drop(self.server);
+        assert_eq!(self.client.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+/// Starts a tunnel to a server of its own, with more arguments.
+fn start(more: &[&str]) -> (Process, TcpListener) {
+    let listener = TcpListener::bind(LOCAL).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    (Process::start(&[&["--from", LOCAL, "--to", &to], more].concat()), listener)
+}
+
+/// The captures in a folder, as soon as there are `count`, in order of their numbers.
+fn captures(folder: &Path, count: usize) -> Vec<PathBuf> {
+    let started = Instant::now();
+    loop {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut paths: Vec<_> = entries.collect();
+        if paths.len() >= count {
+            // `out.pcapng` is the first, and comes after `out_00002...` in the alphabet.
+            paths.sort_by_key(|path| path.to_str().unwrap().replace("out.", "out_00001."));
+            return paths;
+        }
+        assert!(started.elapsed() < PATIENCE, "{paths:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn succeeded(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_hangup_begins_a_new_file_that_stands_alone() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.pcapng");
+    let (process, listener) = start(&["--pcap", path.to_str().unwrap()]);
+    let mut pair = Pair::meet(&process, &listener);
+    pair.say("before");
+    process.signal("HUP");
+    assert_eq!(captures(folder.path(), 2)[0], path);
+    pair.say("after");
+    process.signal("HUP");
+    captures(folder.path(), 3);
+    pair.end();
+    succeeded(&process.stop());
+    let files = captures(folder.path(), 3);
+    assert_eq!(files.len(), 3, "{files:?}");
+    for (file, said) in files.iter().zip(["before", "after", ""]) {
+        assert_eq!(judge(file, &[]).completeness.len(), 1, "{}", file.display());
+        assert_eq!(follow(file, 1).concat().concat(), said.as_bytes());
+    }
+}
+
+#[test]
+fn a_hangup_ends_it_where_there_is_no_file() {
+    for more in [&[][..], &["--pcap", "-"], &["--pcap", "/dev/null"]] {
+        let (process, listener) = start(more);
+        Pair::meet(&process, &listener).end();
+        process.signal("HUP");
+        let ended = process.wait();
+        succeeded(&ended);
+        assert!(ended.stderr.last().unwrap().starts_with("1 connection, "), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let listener = TcpListener::bind(LOCAL).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let process = Process::start_by("nohup", &["--from", LOCAL, "--to", &to]);
+    process.signal("HUP");
+    let mut pair = Pair::meet(&process, &listener);
+    process.signal("HUP");
+    pair.say("still there");
+    pair.end();
+    succeeded(&process.stop());
+}
+
+#[test]
+fn it_tells_how_it_does() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.pcapng");
+    let path = path.to_str().unwrap();
+    let (mut process, listener) = start(&["--quiet", "--pcap", path, "--sink-buffer", "1MiB"]);
+    process.signal("USR1");
+    let first = process.wait_for_line(" connections open of ");
+    let nothing =
+        "0 connections open of 0, 0 bytes client to server, 0 bytes server to client, 0 b";
+    assert!(first.starts_with(nothing), "{first}");
+    let queue = format!("; the capture to {path}: 0 of 1048576 bytes queued, 0 bytes dropped");
+    assert!(first.contains(&queue), "{first}");
+    let mut pair = Pair::meet(&process, &listener);
+    pair.say("hello");
+    let more = "1 connections open of 1, 5 bytes client to server, 0 bytes server to client, ";
+    let started = Instant::now();
+    // The table's own thread may be a moment behind the relay.
+    while !process.stderr.iter().any(|line| line.contains("from client")) {
+        assert!(started.elapsed() < PATIENCE, "no table in {:?}", process.stderr);
+        process.signal("USR1");
+        let told = process.wait_for_line(" connections open of ");
+        assert!(told.starts_with(more), "{told}");
+    }
+    pair.end();
+    succeeded(&process.stop());
+}
