@@ -43,6 +43,16 @@ install_missing() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Another reader of captures, from PyPI, kept out of the system's Python.
+install_scapy() {
+    local environment=$PWD/target/python
+    if ! "$environment/bin/python" -c 'import scapy' 2>/dev/null; then
+        python3 -m venv "$environment"
+        "$environment/bin/pip" install --quiet --disable-pip-version-check 'scapy>=2.6,<3'
+    fi
+    export TCP_TUNN_PYTHON=$environment/bin/python
+}
+
 # Runs a command under a headline and tells the time it took.
 step() {
     local headline=$1 started=$SECONDS
@@ -101,6 +111,7 @@ run_examples() {
 }
 
 step "programs that the tests need" install_missing
+step "scapy, which reads captures in its own way" install_scapy
 step "format" cargo fmt --check
 step "lints" cargo clippy --quiet --all-targets -- -D warnings
 step "lints of the library alone" cargo clippy --quiet --no-default-features -- -D warnings

@@ -4,6 +4,7 @@ mod dialogues;
 mod files;
 #[cfg(feature = "cli")]
 mod killed;
+mod others;
 mod readers;
 mod secrets;
 mod served;

@@ -11,7 +11,7 @@ const SEED: &str = "TCP_TUNN_SEED";
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// From a seed that is printed, which a test that fails shows, or from the one that is asked for.
+    /// From the seed that is asked for, or from one that a test prints when it fails.
     pub(crate) fn seeded() -> Self {
         let given = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
