@@ -1,5 +1,10 @@
 //! The console's output in the hands of its readers: terminals, perl, jq.
 
+#[cfg(feature = "cli")]
+mod many;
+#[cfg(feature = "cli")]
+mod terminal;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -114,7 +119,7 @@ fn jq_rebuilds_each_stream_from_json() {
 
 /// Whether a terminal only prints `text`: it has no controls but line feeds and colours, and
 /// nothing that changes the direction of text.
-fn is_harmless(text: &str) -> bool {
+pub(crate) fn is_harmless(text: &str) -> bool {
     let colours = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
     let text = colours.replace_all(text, "");
     let commands = |c: char| {

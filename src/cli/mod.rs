@@ -58,10 +58,22 @@ fn complain(what: impl Display) {
     tell(format_args!("tcp_tunn: {what}"));
 }
 
-/// Puts one line on stderr, at once.
-fn tell(line: impl Display) {
+/// Puts one line on stderr, at once, or several.
+fn tell(lines: impl Display) {
+    let lines = printable(&lines.to_string());
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
+    let _ = writeln!(stderr, "{lines}").and_then(|()| stderr.flush());
+}
+
+/// The lines, with nothing in them that a terminal would obey: a path may hold anything.
+fn printable(lines: &str) -> String {
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        '\0'..='\x7f' if c.is_control() => format!("\\x{:02x}", c as u32),
+        c if c.is_control() => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    lines.chars().map(escaped).collect()
 }
 
 /// The exit code after writing to stdout; whoever closed it has read enough.
@@ -73,4 +85,10 @@ fn written(result: io::Result<()>) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
+}
+
+/// A number with the noun that it counts, then how.
+fn counted(count: u64, what: &str, how: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}{how}")
 }

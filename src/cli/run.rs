@@ -15,7 +15,7 @@ use super::args::Args;
 use super::console::no_color;
 use super::signals::Signals;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
-use super::{FAILED, complain, tell};
+use super::{FAILED, complain, counted, tell};
 
 /// How many connections the table at the end has.
 const TABLE_ROWS: usize = 20;
@@ -175,9 +175,4 @@ fn summary_line(summary: &Summary, packets: u64) -> String {
         counted(dropped, "byte", " dropped"),
     ]
     .join(", ")
-}
-
-fn counted(count: u64, what: &str, how: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}{how}")
 }

@@ -2,7 +2,7 @@
 //! begins a new capture file, or ends the tunnel where there is none; SIGUSR1 shows how it does.
 
 use std::future::pending;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use tcp_tunn::tunnel::{Handle, Stats};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::tell;
+use super::{counted, tell};
 
 /// What signals act on.
 pub(super) struct Signals {
@@ -69,7 +69,10 @@ impl Signals {
         let mut shown = (Instant::now(), 0);
         loop {
             tokio::select! {
-                _ = caught.interrupt.recv() => self.end(&mut is_stopping),
+                _ = caught.interrupt.recv() => {
+                    leave_echo();
+                    self.end(&mut is_stopping);
+                }
                 _ = caught.terminate.recv() => self.end(&mut is_stopping),
                 () = received(caught.hangup.as_mut()) => match &self.rotate {
                     Some(rotate) => rotate.rotate(),
@@ -103,6 +106,13 @@ impl Signals {
     }
 }
 
+/// A terminal shows `^C` for the key that sent the signal: what follows begins a line of its own.
+fn leave_echo() {
+    if io::stderr().is_terminal() {
+        tell("");
+    }
+}
+
 /// Waits for a signal, for ever where it is not caught.
 async fn received(signal: Option<&mut Signal>) {
     match signal {
@@ -126,14 +136,14 @@ fn all_bytes(stats: &Stats) -> u64 {
 
 fn counters(stats: &Stats, rate: f64) -> String {
     let counts = &stats.counts;
-    let mut line = format!(
-        "{} connections open of {}, {} bytes client to server, {} bytes server to client, \
-         {rate:.0} bytes/s",
-        counts.connections - counts.closed,
-        counts.connections,
-        counts.totals.client_to_server.received,
-        counts.totals.server_to_client.received,
-    );
+    let mut line = [
+        counted(counts.connections, "connection", ""),
+        format!("{} open", counts.connections - counts.closed),
+        counted(counts.totals.client_to_server.received, "byte", " client to server"),
+        counted(counts.totals.server_to_client.received, "byte", " server to client"),
+        format!("{rate:.0} bytes/s"),
+    ]
+    .join(", ");
     for sink in &stats.sinks {
         let (queued, room) = (sink.queued_bytes, sink.buffer_bytes);
         line += &format!("; {}: {queued} of {room} bytes queued", sink.name);

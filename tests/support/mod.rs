@@ -14,6 +14,8 @@ pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod talk;
 pub(crate) mod talker;
+#[cfg(feature = "cli")]
+pub(crate) mod terminal;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 pub(crate) mod watch;
