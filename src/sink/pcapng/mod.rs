@@ -3,6 +3,8 @@
 //! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
 //! written to; [`PcapOverIpSink`] to whoever connects.
 
+mod aligned;
+mod behind;
 mod compress;
 mod direct;
 mod fifo;
