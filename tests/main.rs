@@ -27,6 +27,8 @@ mod scarce;
 #[cfg(feature = "cli")]
 mod signals;
 mod sinks;
+#[cfg(feature = "cli")]
+mod status;
 mod support;
 mod tidy;
 mod transform;

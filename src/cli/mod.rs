@@ -3,10 +3,12 @@
 mod args;
 mod capture;
 mod console;
+mod counters;
 mod extcap;
 mod generate;
 mod run;
 mod signals;
+mod status;
 mod stop;
 mod usage;
 mod values;
