@@ -16,6 +16,8 @@ mod examples;
 mod extcap;
 mod fidelity;
 mod fixtures;
+#[cfg(feature = "cli")]
+mod live;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;
@@ -23,6 +25,8 @@ mod public_api;
 #[cfg(feature = "cli")]
 mod readme;
 mod relay;
+#[cfg(feature = "cli")]
+mod rotation;
 mod scarce;
 #[cfg(feature = "cli")]
 mod signals;

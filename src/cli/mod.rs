@@ -9,6 +9,7 @@ mod generate;
 mod run;
 mod signals;
 mod status;
+mod stdout;
 mod stop;
 mod usage;
 mod values;

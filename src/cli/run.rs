@@ -1,7 +1,7 @@
 //! Running the tunnel that the arguments describe.
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -64,8 +64,19 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
         tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
     }
     if let Some(address) = attached.over_ip {
-        tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{address}')"));
+        let reachable = from_here(address);
+        tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{reachable}')"));
     }
+}
+
+/// Where this machine reaches what listens on `address`.
+const fn from_here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        _ => {}
+    }
+    address
 }
 
 /// Starts the time that `--stop-after duration:` measures.
@@ -114,13 +125,21 @@ struct Attached {
     over_ip: Option<SocketAddr>,
 }
 
-/// Makes the sinks. Only now that the tunnel listens: a port in use leaves no empty file.
+/// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
+/// empty file.
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
     if let Some(console) = args.console.open(args.capture.is_stdout())? {
         attached.to_stdout.push(console.is_stdout);
         tunnel.add_sink(named(format!("the console on {}", console.name)), console.sink);
+    }
+    let options = named("the capture over IP".to_owned());
+    if let Some(sink) = args.capture.serve(&options)? {
+        attached.captures.0.push(sink.stats());
+        attached.over_ip = Some(sink.address());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
@@ -129,13 +148,6 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         // Wireshark, too, leaves when it has seen enough.
         attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
-    }
-    let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(&options)? {
-        attached.captures.0.push(sink.stats());
-        attached.over_ip = Some(sink.address());
-        attached.to_stdout.push(false);
-        tunnel.add_sink(options, sink);
     }
     for stop in &args.capture.stop_after {
         if let StopAfter::Connections(left) = *stop {

@@ -14,6 +14,8 @@ pub(crate) mod script;
 #[cfg(feature = "cli")]
 pub(crate) mod server;
 pub(crate) mod talk;
+#[cfg(feature = "cli")]
+pub(crate) mod tshark;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 pub(crate) mod watch;
