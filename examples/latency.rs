@@ -58,13 +58,9 @@ fn main() -> Outcome {
 
 fn report(way: &str, sorted: &[Duration]) {
     let at = |part: usize| sorted[(sorted.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!(
-        r#"{{"row":"latency","relay":"{way}","chunks":{},"p50_ms":{:.3},"p99_ms":{:.3},"max_ms":{:.3}}}"#,
-        sorted.len(),
-        at(50),
-        at(99),
-        at(100)
-    );
+    let [p50, p99, max] = [50, 99, 100].map(at);
+    print!(r#"{{"row":"latency","relay":"{way}","chunks":{},"#, sorted.len());
+    println!(r#""p50_ms":{p50:.3},"p99_ms":{p99:.3},"max_ms":{max:.3}}}"#);
 }
 
 /// A process that ends with this.

@@ -52,7 +52,8 @@ fn script(tunnel: &[String], readers: &[String]) -> String {
     assert!(reader.contains("tshark "), "no reader without a screen: {readers:?}");
     if tunnel.starts_with("tcp_tunn ") {
         return format!(
-            "{tunnel}\n{reader} >seen 2>seen.err &\nvisit_until_seen\nkill -INT $!\nwait $!\n"
+            "{tunnel}\n{reader} >seen 2>seen.err &\n\
+             visit_until_seen\nkill -INT $!\nwait $!\n"
         );
     }
     if reader.starts_with("| ") {
@@ -64,7 +65,8 @@ fn script(tunnel: &[String], readers: &[String]) -> String {
     }
     if reader.contains(" -i ") {
         return format!(
-            "start tcp_tunn {ENDS} {tunnel}\n{reader} >seen &\nreader=$!\nvisit_until_seen\nfinish\nwait $reader\n"
+            "start tcp_tunn {ENDS} {tunnel}\n{reader} >seen &\nreader=$!\n\
+             visit_until_seen\nfinish\nwait $reader\n"
         );
     }
     let merge = readers.iter().filter(|command| command.starts_with("mergecap ")).cloned();

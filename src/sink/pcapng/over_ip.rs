@@ -43,8 +43,9 @@ pub struct PcapOverIpSink {
 }
 
 impl PcapOverIpSink {
-    /// Listens on `address`, of several on the first that can be. For each reader up to `buffer_bytes` may wait; when they do, the
-    /// capture waits or the reader is disconnected, as `on_slow` says.
+    /// Listens on `address`, of several on the first that can be. For each reader up to
+    /// `buffer_bytes` may wait; when they do, the capture waits or the reader is disconnected, as
+    /// `on_slow` says.
     ///
     /// # Errors
     ///
