@@ -158,6 +158,28 @@ fn a_port_in_use_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_port_for_readers_in_use_leaves_nothing_behind() {
+    let folder = tempdir().unwrap();
+    let taken = TcpListener::bind(LOCAL).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let capture = folder.path().join("out.pcapng");
+    let path = capture.to_str().unwrap();
+    let args = ["--from", LOCAL, "--to", "h:1", "--pcap", path, "--pcap-over-ip"];
+    for (wrong, code, words) in [
+        (&*address, 1, "Address already in use (os error 98) (choose another port, or 0 for"),
+        ("192.0.2.1:0", 1, "Cannot assign requested address (os error 99) (choose an address of"),
+        ("no.such.invalid:1", 1, "(choose an address of this machine, such as 127.0.0.1:19000)"),
+        ("unix:/tmp/x", 2, "'unix:/tmp/x' is not TCP (try '127.0.0.1:19000')"),
+        ("127.0.0.1", 2, "'127.0.0.1' has no port (try '127.0.0.1:80')"),
+    ] {
+        let ended = Process::run(&[&args[..], &[wrong]].concat());
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.stderr.len() == 1 && has_line(&ended, words), "{ended:?}");
+        assert!(!capture.exists(), "{wrong}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
     let folder = tempdir().unwrap();
     let socket = folder.path().join("socket");

@@ -17,6 +17,8 @@ mod examples;
 mod extcap;
 mod fidelity;
 mod fixtures;
+#[cfg(feature = "cli")]
+mod live;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;
@@ -24,10 +26,14 @@ mod public_api;
 #[cfg(feature = "cli")]
 mod readme;
 mod relay;
+#[cfg(feature = "cli")]
+mod rotation;
 mod scarce;
 #[cfg(feature = "cli")]
 mod signals;
 mod sinks;
+#[cfg(feature = "cli")]
+mod status;
 mod support;
 mod tidy;
 mod transform;

@@ -3,10 +3,13 @@
 mod args;
 mod capture;
 mod console;
+mod counters;
 mod extcap;
 mod generate;
 mod run;
 mod signals;
+mod status;
+mod stdout;
 mod stop;
 mod usage;
 mod values;
@@ -85,10 +88,4 @@ fn written(result: io::Result<()>) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
-}
-
-/// A number with the noun that it counts, then how.
-fn counted(count: u64, what: &str, how: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}{how}")
 }
