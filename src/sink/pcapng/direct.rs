@@ -3,8 +3,8 @@
 //! A capture that goes through the page cache pays for pages that nobody will read again, and
 //! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from
 //! two buffers that are used over and over: one is written while the other fills. Such a write must begin and end on a block of the
-//! disk, so what is flushed in between goes through an ordinary descriptor to the file's end, and
-//! stays in the buffer until the large write that covers it.
+//! disk, so what little is flushed in between goes through an ordinary descriptor to the file's end,
+//! and stays in the buffer until the large write that covers it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,6 +17,8 @@ use super::output::Output;
 
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
+/// From how much on a flush is worth a direct write: less would be mostly filler.
+const FLUSH_MIN: usize = 64 << 10;
 /// The shortest block: type, length and length again.
 const BLOCK_MIN: usize = 12;
 
@@ -70,6 +72,12 @@ impl Output for DirectFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // Through the page cache it would be written twice, and the direct write over it would
+        // have to wait for the first time.
+        if self.buffer.len() >= FLUSH_MIN {
+            self.write_chunk()?;
+            return self.behind.settle();
+        }
         // Without the chunk before it what is flushed would lie behind a hole.
         self.behind.settle()?;
         let fresh = &self.buffer.filled()[self.flushed..];
