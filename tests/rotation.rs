@@ -128,6 +128,8 @@ fn files_under_load_are_perfect_alone_and_lose_nothing_together() {
     let words: Vec<_> = (1..=4).map(|seed| bytes(seed, 1_000_000)).collect();
     let mut complete = BTreeMap::new();
     let clients = bulk(&process, &words, || {
+        // Half of it, both ways, is four files; the capture may be a moment behind.
+        until("there are no four files", || (series(folder.path()).len() >= 4).then_some(()));
         let before = series(folder.path()).len();
         process.signal("HUP");
         until("a hangup begins no file", || (series(folder.path()).len() > before).then_some(()));

@@ -1,10 +1,10 @@
 //! Files past the page cache.
 //!
 //! A capture that goes through the page cache pays for pages that nobody will read again, and
-//! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from
-//! two buffers that are used over and over: one is written while the other fills. Such a write must begin and end on a block of the
-//! disk, so what little is flushed in between goes through an ordinary descriptor to the file's end,
-//! and stays in the buffer until the large write that covers it.
+//! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from two
+//! buffers that are used over and over: one is written while the other fills. Such a write must
+//! begin and end on a block of the disk, so what little is flushed in between goes through an
+//! ordinary descriptor to the file's end, and stays in the buffer until the large write over it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
