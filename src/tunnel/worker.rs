@@ -15,7 +15,6 @@ use super::builder::Route;
 use super::clock::Clock;
 use super::connection;
 use super::counters::Counters;
-use super::error::RunError;
 use super::limits::Limits;
 use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
@@ -35,7 +34,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What all workers of a tunnel share.
 pub(super) struct Shared {
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Arc<[Route]>,
     pub(super) limits: Limits,
     pub(super) codec: Option<Arc<dyn Codec>>,
     pub(super) clock: Clock,
@@ -43,7 +42,6 @@ pub(super) struct Shared {
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
     pub(super) resolver: Resolver,
-    workers: usize,
     next_connection: AtomicU64,
     places: Arc<Semaphore>,
     places_max: usize,
@@ -54,7 +52,7 @@ pub(super) struct Shared {
 impl Shared {
     #[expect(clippy::too_many_arguments, reason = "called once; each is a part of its own")]
     pub(super) fn new(
-        routes: Vec<Route>,
+        routes: Arc<[Route]>,
         limits: Limits,
         workers: usize,
         codec: Option<Arc<dyn Codec>>,
@@ -75,7 +73,6 @@ impl Shared {
             counters,
             recorder,
             resolver: Resolver::new(),
-            workers,
             next_connection: AtomicU64::new(1),
             places: Arc::new(Semaphore::new(places_max)),
             places_max,
@@ -117,21 +114,34 @@ impl Worker {
     }
 }
 
+/// What a worker needs to serve; all that it will ever ask the system for on its own behalf.
+pub(super) struct Station {
+    buffers: BufferPool,
+    /// One for each route.
+    listeners: Vec<Listener>,
+}
+
+impl Station {
+    /// For one of so many workers, on the ring of this thread.
+    pub(super) fn new(routes: &[Route], workers: usize) -> io::Result<Self> {
+        let listeners = routes.iter().map(|route| Listener::new(&route.listening.fd));
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        Ok(Self { buffers: BufferPool::register(REGISTERED_BYTES / workers), listeners })
+    }
+}
+
 /// Serves clients until the tunnel is told to stop and all connections of this worker have ended.
-pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunError> {
+pub(super) async fn serve(shared: &Arc<Shared>, station: Station, index: usize) {
+    let Station { buffers, listeners } = station;
     let worker = Rc::new(Worker {
         shared: Arc::clone(shared),
         index,
-        buffers: Rc::new(BufferPool::register(REGISTERED_BYTES / shared.workers)),
+        buffers: Rc::new(buffers),
         chunks: RefCell::new(ChunkPool::new()),
         pace: Pace::default(),
         connections: Cell::new(0),
         all_closed: Notify::new(),
     });
-    let mut listeners = Vec::new();
-    for route in &shared.routes {
-        listeners.push(Listener::new(&route.listening.fd).map_err(RunError::Listener)?);
-    }
     let accepting = listeners.iter().zip(0..).map(|(listener, route)| {
         let loops = AcceptLoop { worker: &worker, listener, route };
         Box::pin(loops.run())
@@ -149,7 +159,6 @@ pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunE
         })
     );
     worker.drain().await;
-    Ok(())
 }
 
 impl Worker {
