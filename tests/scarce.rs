@@ -63,7 +63,7 @@ fn not_reached(to: impl ToString) -> (CloseReason, Duration) {
 }
 
 /// Shell text that starts a process that may lock so many bytes of memory.
-fn lockable(bytes: usize) -> String {
+pub(crate) fn lockable(bytes: usize) -> String {
     // Root may lock what it likes, unless it gives the right away.
     let drop = "if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-ipc_lock'; fi;";
     format!("{drop} exec $drop prlimit --memlock={bytes}:{bytes}")
@@ -180,7 +180,7 @@ fn a_tunnel_that_was_bound_has_all_that_its_workers_need() {
 
 /// Lets the kernel answer `io_uring_setup` with an error, for this thread and those it starts.
 #[expect(unsafe_code, reason = "the standard library sets no filters")]
-fn forbid_io_uring(errno: i32) {
+pub(crate) fn forbid_io_uring(errno: i32) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let io_uring_setup = libc::SYS_io_uring_setup as u32;

@@ -5,6 +5,7 @@ mod capture;
 mod console;
 mod extcap;
 mod generate;
+mod leaving;
 mod run;
 mod signals;
 mod stop;

@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
 use super::console::no_color;
+use super::leaving::UntilReaderLeaves;
 use super::signals::Signals;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
 use super::{FAILED, complain, tell};
@@ -110,7 +111,20 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let named = |name: String| args.sinks.options(name);
     if let Some(console) = args.console.open(args.capture.is_stdout())? {
         attached.to_stdout.push(console.is_stdout);
-        tunnel.add_sink(named(format!("the console on {}", console.name)), console.sink);
+        let options = named(format!("the console on {}", console.name));
+        if console.is_stdout && args.capture.is_any() {
+            tunnel.add_sink(options, UntilReaderLeaves::new(console.sink));
+        } else {
+            tunnel.add_sink(options, console.sink);
+        }
+    }
+    // Before the file: a port in use must not cost the capture that the file has held so far.
+    let options = named("the capture over IP".to_owned());
+    if let Some(sink) = args.capture.serve(&options)? {
+        attached.captures.push(sink.stats());
+        attached.over_ip = Some(sink.address());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
@@ -119,13 +133,6 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         // Wireshark, too, leaves when it has seen enough.
         attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
-    }
-    let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(&options)? {
-        attached.captures.push(sink.stats());
-        attached.over_ip = Some(sink.address());
-        attached.to_stdout.push(false);
-        tunnel.add_sink(options, sink);
     }
     for stop in &args.capture.stop_after {
         if let StopAfter::Connections(left) = *stop {

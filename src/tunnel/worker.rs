@@ -229,7 +229,7 @@ impl AcceptLoop<'_> {
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
-                    if shared.scarce.is_due() {
+                    if shared.scarce.is_due(Instant::now()) {
                         tracing::warn!("a client could not be accepted yet, trying again: {error}");
                     }
                     trouble.wait().await;
@@ -245,7 +245,7 @@ impl AcceptLoop<'_> {
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             return Some(place);
         }
-        if shared.full.is_due() {
+        if shared.full.is_due(Instant::now()) {
             tracing::warn!(
                 "all {} connections are in use; further clients wait (see --max-connections)",
                 shared.places_max
@@ -304,12 +304,26 @@ impl Backoff {
 struct Complaint(std::sync::Mutex<Option<Instant>>);
 
 impl Complaint {
-    fn is_due(&self) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let due = last.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+        let due = last.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL);
         if due {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_told_once_a_minute() {
+        let (complaint, started) = (Complaint::default(), Instant::now());
+        let told: Vec<_> = (0..180_u32)
+            .filter(|second| complaint.is_due(started + Duration::from_secs(1) * *second))
+            .collect();
+        assert_eq!(told, [0, 60, 120]);
     }
 }

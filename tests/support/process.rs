@@ -116,6 +116,11 @@ impl Process {
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
     }
 
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
