@@ -1,6 +1,6 @@
 //! The command line.
 
-mod args;
+pub(crate) mod args;
 mod capture;
 mod console;
 mod extcap;
@@ -9,7 +9,7 @@ mod leaving;
 mod run;
 mod signals;
 mod stop;
-mod usage;
+pub(crate) mod usage;
 mod values;
 
 use std::fmt::Display;
