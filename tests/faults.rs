@@ -2,7 +2,7 @@
 //! have put in its way.
 
 use std::fs::{self, File, Permissions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -312,6 +312,38 @@ fn once_it_listens_it_has_the_descriptors_that_it_needs() {
         assert_eq!(said.lines().count(), lines, "{files} files: {said}");
     }
     assert!(!listened[0] && listened.is_sorted() && *listened.last().unwrap(), "{listened:?}");
+}
+
+#[test]
+fn the_soft_limit_of_open_files_does_not_bind_it() {
+    let upstream = Upstream::new();
+    let limited = ["prlimit", "--nofile=64:4096"];
+    let tunnel = Process::start_by(&limited, &upstream.args(&["-q"]));
+    let pairs: Vec<_> =
+        (0..200).map(|_| (tunnel.connect(), upstream.listener.accept().unwrap().0)).collect();
+    for (mut client, mut server) in pairs {
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    let ended = tunnel.stop();
+    told(&ended, &["200 connections, 0 bytes client to server, 200 bytes server to client"]);
+}
+
+#[test]
+fn an_upstream_that_comes_and_goes_is_met_whenever_it_is_there() {
+    let mut upstream = Upstream::new();
+    let tunnel = upstream.tunnel(&["-q"]);
+    for _ in 0..5 {
+        upstream.pass(&tunnel, b"here");
+        let Upstream { listener, to } = upstream;
+        drop(listener);
+        let refused = tunnel.connect().read(&mut [0]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionReset);
+        upstream = Upstream { listener: TcpListener::bind(&to).unwrap(), to };
+    }
+    let ended = tunnel.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    told(&ended, &["10 connections, 20 bytes client to server"]);
 }
 
 #[test]
