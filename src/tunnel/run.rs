@@ -111,10 +111,13 @@ impl Tunnel {
         self.workers = 1;
         let (shared, threads, crew) = self.start()?;
         drop(crew);
-        let station = Station::new(&shared.routes, 1);
+        let station = Station::new(&shared.routes, 1).map_err(RunError::Listener);
         let result = match station {
-            Ok(station) => Ok(serve(&shared, station, 0).await),
-            Err(error) => Err(RunError::Listener(error)),
+            Ok(station) => {
+                serve(&shared, station, 0).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
         };
         let summary = shared.finish(threads);
         result.map(|()| summary)
