@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks everything: format, lints, tests, docs, dependencies, examples.
+# Checks everything: format, lints, tests, docs, dependencies, examples, a short soak.
 #
 #   scripts/test.sh
 #
@@ -122,4 +122,5 @@ step "documentation" check_docs
 step "dependencies" check_dependencies
 step "fuzz targets" check_fuzz_targets
 step "examples" run_examples
+step "soak, in short" scripts/soak.sh --short
 echo "==> all good, after $SECONDS s"

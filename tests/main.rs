@@ -15,6 +15,8 @@ mod ends;
 mod examples;
 #[cfg(feature = "cli")]
 mod extcap;
+#[cfg(feature = "cli")]
+mod faults;
 mod fidelity;
 mod fixtures;
 #[cfg(feature = "cli")]

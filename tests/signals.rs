@@ -109,7 +109,7 @@ fn a_hangup_ends_it_where_there_is_no_file() {
 fn a_hangup_that_is_ignored_stays_so() {
     let listener = TcpListener::bind(LOCAL).unwrap();
     let to = listener.local_addr().unwrap().to_string();
-    let process = Process::start_by("nohup", &["--from", LOCAL, "--to", &to]);
+    let process = Process::start_by(&["nohup"], &["--from", LOCAL, "--to", &to]);
     process.signal("HUP");
     let mut pair = Pair::meet(&process, &listener);
     process.signal("HUP");

@@ -204,6 +204,11 @@ impl CaptureArgs {
         limit
     }
 
+    /// Whether there is to be a capture of any kind.
+    pub(super) const fn is_any(&self) -> bool {
+        self.pcap.is_some() || self.pcap_over_ip.is_some()
+    }
+
     /// Whether stdout carries the capture.
     pub(super) fn is_stdout(&self) -> bool {
         self.pcap.as_deref() == Some(Path::new("-"))

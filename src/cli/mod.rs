@@ -1,17 +1,18 @@
 //! The command line.
 
-mod args;
+pub(crate) mod args;
 mod capture;
 mod console;
 mod counters;
 mod extcap;
 mod generate;
+mod leaving;
 mod run;
 mod signals;
 mod status;
 mod stdout;
 mod stop;
-mod usage;
+pub(crate) mod usage;
 mod values;
 
 use std::fmt::Display;

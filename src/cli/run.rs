@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 use super::args::Args;
 use super::console::no_color;
 use super::counters::{self, Captures, Gauge};
+use super::leaving::UntilReaderLeaves;
 use super::signals::Signals;
 use super::status::Stderr;
 use super::stop::{StopAfter, StopAfterConnections, stop_in};
@@ -132,8 +133,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let named = |name: String| args.sinks.options(name);
     if let Some(console) = args.console.open(args.capture.is_stdout())? {
         attached.to_stdout.push(console.is_stdout);
-        tunnel.add_sink(named(format!("the console on {}", console.name)), console.sink);
+        let options = named(format!("the console on {}", console.name));
+        if console.is_stdout && args.capture.is_any() {
+            tunnel.add_sink(options, UntilReaderLeaves::new(console.sink));
+        } else {
+            tunnel.add_sink(options, console.sink);
+        }
     }
+    // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());
     if let Some(sink) = args.capture.serve(&options)? {
         attached.captures.0.push(sink.stats());

@@ -40,10 +40,10 @@ impl Process {
         process
     }
 
-    /// As [`start`](Self::start), by a program that becomes it, such as nohup.
-    pub(crate) fn start_by(program: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.arg(env!("CARGO_BIN_EXE_tcp_tunn"));
+    /// As [`start`](Self::start), by a program that becomes it, such as nohup, and its arguments.
+    pub(crate) fn start_by(program: &[&str], args: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tcp_tunn"));
         let (mut process, stdout) = Self::spawn_by(command, args);
         process.stdout = Some(read_all(stdout));
         process.wait_until_listening(args);
@@ -140,6 +140,11 @@ impl Process {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has ended.
