@@ -126,8 +126,7 @@ fn it_tells_how_it_does() {
     let (mut process, listener) = start(&["--quiet", "--pcap", path, "--sink-buffer", "1MiB"]);
     process.signal("USR1");
     let first = process.wait_for_line(" open, ");
-    let nothing =
-        "0 connections, 0 open, 0 bytes client to server, 0 bytes server to client, 0 b";
+    let nothing = "0 connections, 0 open, 0 bytes client to server, 0 bytes server to client, 0 b";
     assert!(first.starts_with(nothing), "{first}");
     let queue = format!("; the capture to {path}: 0 of 1048576 bytes queued, 0 bytes dropped");
     assert!(first.contains(&queue), "{first}");
