@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes a Debian package: the command, its manual page, completions and licences.
 #
-#   scripts/package-deb.sh [PROFILE]     of cargo; release unless another is given
+#   scripts/package-deb.sh [dev]
 #
-# Prints where it is. Needs cargo-deb, which it installs under target/tools where it is missing.
+# Builds the release; with dev it takes what was built for the tests, which saves minutes. Prints
+# where it is. Needs cargo-deb, which it installs under target/tools where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +18,7 @@ if ! cargo deb --version >/dev/null 2>&1; then
     }
 fi
 
-cargo build --profile "$profile" --locked --quiet
+[[ $profile != release ]] || cargo build --release --locked
 target=$(cargo metadata --format-version 1 --no-deps |
     sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 folder=$profile

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the Debian package, installs it into an empty root of its own, and runs what is in it.
 #
-#   scripts/test-deb.sh [PROFILE]
+#   scripts/test-deb.sh [dev]
 #
 # Nothing of the system is changed. Without dpkg, or where cargo-deb is missing and cannot be
 # installed, it says that it skips.
@@ -44,9 +44,10 @@ has() {
 }
 has usr/share/man/man1/tcp_tunn.1.gz
 for file in copyright LICENSE-MIT LICENSE-APACHE examples/tcp_tunn.service; do
-    compgen -G "$root/usr/share/doc/tcp_tunn/$file*" >/dev/null || die "$file is missing"
+    compgen -G "$root/usr/share/doc/tcp-tunn/$file*" >/dev/null || die "$file is missing"
 done
-zcat "$root/usr/share/man/man1/tcp_tunn.1.gz" | grep -q '^\.SH EXAMPLES' || die "no manual page"
+zcat "$root/usr/share/man/man1/tcp_tunn.1.gz" >"$root/man"
+grep -q '^\.SH EXAMPLES' "$root/man" || die "that is no manual page"
 has usr/share/zsh/vendor-completions/_tcp_tunn
 has usr/share/fish/vendor_completions.d/tcp_tunn.fish
 bash -c 'source "$1" && complete -p tcp_tunn' - \

@@ -122,4 +122,5 @@ step "documentation" check_docs
 step "dependencies" check_dependencies
 step "fuzz targets" check_fuzz_targets
 step "examples" run_examples
+step "Debian package" scripts/test-deb.sh dev
 echo "==> all good, after $SECONDS s"

@@ -397,6 +397,17 @@ fn help_and_what_is_generated_name_all_options() {
     }
 }
 
+#[test]
+fn the_manual_page_explains_each_option_and_keeps_the_lines_of_examples() {
+    let page = String::from_utf8(Process::run(&["--generate", "man"]).stdout).unwrap();
+    let (_, examples) = page.split_once(".SH EXAMPLES\n.nf\n  See ").unwrap();
+    assert!(examples.contains("\n    tcp_tunn \\-\\-from 127.0.0.1:8080 "), "{examples}");
+    assert!(examples.contains(" example.com:80 \\-\\-pcap out.pcapng\n\n"), "{examples}");
+    let mut entries = page.split(".TP\n").skip(1);
+    let unexplained = entries.find(|entry| entry.trim_end().lines().count() < 2);
+    assert_eq!(unexplained, None);
+}
+
 /// Scripts depend on these names.
 const OPTIONS: &[&str] = &[
     "from",
