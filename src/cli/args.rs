@@ -43,7 +43,8 @@ const ANSWERS: [&str; 5] =
 
 /// Relays TCP connections and shows what is said: as a hexdump, and in Wireshark.
 #[derive(Debug, Parser)]
-#[command(name = "tcp_tunn", version, after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
+#[command(name = "tcp_tunn", version)]
+#[command(after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
 #[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]")]
 pub(super) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
