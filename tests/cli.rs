@@ -323,6 +323,18 @@ fn a_reader_of_stdout_who_leaves_has_seen_enough() {
 }
 
 #[test]
+fn a_reader_of_stdout_who_leaves_while_nothing_is_said_ends_it() {
+    for more in [&["--pcap", "-"][..], &["--console", "json"]] {
+        let (process, stdout) =
+            Process::start_piped(&[&["--from", LOCAL, "--to", "127.0.0.1:9"], more].concat());
+        drop(stdout);
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!has_line(&ended, "failed"), "{ended:?}");
+    }
+}
+
+#[test]
 fn it_ends_by_itself_where_it_is_told_to() {
     let server = echo_server().to_string();
     for stop in ["packets:3", "size:1000", "connections:1", "duration:10ms"] {

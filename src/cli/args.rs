@@ -182,6 +182,11 @@ impl SinkArgs {
             .on_slow(on_slow)
             .on_error(on_error)
     }
+
+    /// Whether a sink that fails ends the tunnel.
+    pub(super) fn stops_on_error(&self) -> bool {
+        matches!(self.on_sink_error, OnSinkError::Stop)
+    }
 }
 
 /// Reads the command line. `--help` and `--version` come back as errors that go to stdout.

@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 use super::args::Args;
 use super::console::no_color;
 use super::signals::Signals;
-use super::stop::{StopAfter, StopAfterConnections, stop_in};
+use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
 use super::{FAILED, complain, counted, tell};
 
 /// How many connections the table at the end has.
@@ -40,6 +40,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{address}')"));
     }
     start_clock(&tunnel, &args)?;
+    if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
+        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+    }
     let summary = tunnel.run()?;
     let failed = report_failures(&summary.sinks, &attached.to_stdout);
     if !silent {
