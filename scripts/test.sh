@@ -123,4 +123,5 @@ step "dependencies" check_dependencies
 step "fuzz targets" check_fuzz_targets
 step "examples" run_examples
 step "soak, in short" scripts/soak.sh --short
+step "Debian package" scripts/test-deb.sh dev
 echo "==> all good, after $SECONDS s"

@@ -354,6 +354,18 @@ fn a_reader_of_stdout_who_leaves_has_seen_enough() {
 }
 
 #[test]
+fn a_reader_of_stdout_who_leaves_while_nothing_is_said_ends_it() {
+    for more in [&["--pcap", "-"][..], &["--console", "json"]] {
+        let (process, stdout) =
+            Process::start_piped(&[&["--from", LOCAL, "--to", "127.0.0.1:9"], more].concat());
+        drop(stdout);
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!has_line(&ended, "failed"), "{ended:?}");
+    }
+}
+
+#[test]
 fn it_ends_by_itself_where_it_is_told_to() {
     let server = echo_server().to_string();
     for stop in ["packets:3", "size:1000", "connections:1", "duration:10ms"] {
@@ -426,6 +438,17 @@ fn help_and_what_is_generated_name_all_options() {
             assert!(text.contains(option), "{option} is missing in {text}");
         }
     }
+}
+
+#[test]
+fn the_manual_page_explains_each_option_and_keeps_the_lines_of_examples() {
+    let page = String::from_utf8(Process::run(&["--generate", "man"]).stdout).unwrap();
+    let (_, examples) = page.split_once(".SH EXAMPLES\n.nf\n  See ").unwrap();
+    assert!(examples.contains("\n    tcp_tunn \\-\\-from 127.0.0.1:8080 "), "{examples}");
+    assert!(examples.contains(" example.com:80 \\-\\-pcap out.pcapng\n\n"), "{examples}");
+    let mut entries = page.split(".TP\n").skip(1);
+    let unexplained = entries.find(|entry| entry.trim_end().lines().count() < 2);
+    assert_eq!(unexplained, None);
 }
 
 /// Scripts depend on these names.

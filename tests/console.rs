@@ -72,6 +72,10 @@ fn conversations() -> Vec<Vec<Event>> {
     fixtures::all().into_iter().map(|(_, events)| events).chain([busy()]).collect()
 }
 
+/// The README's line that rebuilds what the first client said, without its files.
+const README_JQ: &str = "jq -r 'select(.event == \"data\" and .conn == 1 and .from == \"client\") \
+                         | .data' | base64 -d";
+
 /// What a shell's command writes when it reads `input`.
 fn piped(command: &str, input: &str) -> Vec<u8> {
     let mut shell = Command::new("sh")
@@ -91,14 +95,13 @@ fn piped(command: &str, input: &str) -> Vec<u8> {
 
 #[test]
 fn one_documented_command_turns_rows_back_into_bytes() {
-    let docs = include_str!("../src/hexdump/mod.rs");
-    let (_, command) = docs.split_once("//! ```sh\n").unwrap();
-    let (command, _) = command.split_once("//! ```\n").unwrap();
-    let command: String = command.lines().map(|line| line.trim_start_matches("//!")).collect();
+    let readme = include_str!("../README.md");
+    let command = readme.lines().find(|line| line.starts_with("perl -ne ")).unwrap();
+    let command = command.strip_suffix(" shown > said").unwrap();
     for events in conversations() {
         let rows = shown(&events, format(Format::Hexdump));
         for (side, name) in [(Side::Client, "Client"), (Side::Server, "Server")] {
-            let command = command.replace("Client", name);
+            let command = command.replace("Server ->", &format!("{name} ->"));
             assert_eq!(piped(&command, &rows), said(&events, side), "{name}: {rows}");
         }
     }
@@ -106,13 +109,14 @@ fn one_documented_command_turns_rows_back_into_bytes() {
 
 #[test]
 fn jq_rebuilds_each_stream_from_json() {
+    let readme = include_str!("../README.md");
+    let line = README_JQ.replace("' | base64 -d", "' events.json | base64 -d > asked\n");
+    assert!(readme.contains(&line), "the README has another line");
     for events in conversations() {
         let json = shown(&events, format(Format::Json));
-        for side in [Side::Client, Side::Server] {
-            let data = format!("select(.conn == 1 and .event == \"data\" and .from == \"{side}\")");
-            let command =
-                format!("jq -r '{data} | .data' | while read l; do echo $l | base64 -d; done");
-            assert_eq!(piped(&command, &json), said(&events, side), "{side}");
+        for (side, name) in [(Side::Client, "client"), (Side::Server, "server")] {
+            let command = README_JQ.replace("client", name);
+            assert_eq!(piped(&command, &json), said(&events, side), "{name}");
         }
     }
 }

@@ -153,6 +153,18 @@ fn the_example_is_the_one_that_runs() {
     assert!(blocks(&readme()).contains(&("rust", code.trim_end())), "they differ");
 }
 
+#[test]
+fn the_picture_is_of_what_the_program_shows() {
+    assert!(readme().contains("](scripts/screenshot.svg)"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/screenshot.svg");
+    let picture = fs::read_to_string(path).unwrap().replace("&#160;", " ");
+    for words in
+        ["listening on 127", "Open 127", "Client -&gt; Server ", "Close: finished", "conn "]
+    {
+        assert!(picture.contains(words), "{words} (made anew by scripts/screenshot.sh)");
+    }
+}
+
 /// The source of every test.
 fn sources(folder: &Path, all: &mut String) {
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {

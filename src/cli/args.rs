@@ -16,9 +16,9 @@ use super::extcap::ExtcapArgs;
 use super::generate::Generate;
 use super::values::{duration, size, some_duration};
 
-const EXAMPLES: &str = "\
-Examples:
-  See what a browser and a server say, and keep it for Wireshark:
+/// Where to begin.
+pub(super) const EXAMPLES: &str =
+    "  See what a browser and a server say, and keep it for Wireshark:
     tcp_tunn --from 127.0.0.1:8080 --to example.com:80 --pcap out.pcapng
 
   Watch it in Wireshark while it happens:
@@ -26,8 +26,10 @@ Examples:
 
   Two tunnels at once, one of them to a unix socket:
     tcp_tunn --from 127.0.0.1:5433 --to db.example.com:5432 \\
-             --from 127.0.0.1:8080 --to unix:/run/app.sock
+             --from 127.0.0.1:8080 --to unix:/run/app.sock";
 
+/// What holds for several options.
+pub(super) const NOTES: &str = "\
 ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. Port 0 listens on any free port.
 DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
@@ -41,7 +43,8 @@ const ANSWERS: [&str; 5] =
 
 /// Relays TCP connections and shows what is said: as a hexdump, and in Wireshark.
 #[derive(Debug, Parser)]
-#[command(name = "tcp_tunn", version, after_long_help = EXAMPLES)]
+#[command(name = "tcp_tunn", version)]
+#[command(after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
 #[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]")]
 pub(crate) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
@@ -178,6 +181,11 @@ impl SinkArgs {
             .buffer_bytes(usize::try_from(self.sink_buffer.get()).unwrap_or(usize::MAX))
             .on_slow(on_slow)
             .on_error(on_error)
+    }
+
+    /// Whether a sink that fails ends the tunnel.
+    pub(super) fn stops_on_error(&self) -> bool {
+        matches!(self.on_sink_error, OnSinkError::Stop)
     }
 }
 

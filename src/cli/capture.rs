@@ -1,7 +1,9 @@
 //! The capture: `--pcap` and what shapes it.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::tunnel::Address;
 
-use super::stdout::Stdout;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
 
@@ -141,7 +142,9 @@ impl CaptureArgs {
         let Some(path) = &self.pcap else { return Ok(None) };
         let is_stdout = self.is_stdout();
         let (name, sink) = if is_stdout {
-            let sink = Stdout::new().and_then(|out| PcapngSink::new(out, self.options()));
+            // Without the standard library's line buffer, which would cut blocks apart.
+            let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+            let sink = stdout.and_then(|stdout| PcapngSink::new(stdout, self.options()));
             ("stdout".to_owned(), sink)
         } else {
             let sink = PcapngSink::create_series(path, self.options(), self.rotation());

@@ -10,7 +10,6 @@ mod leaving;
 mod run;
 mod signals;
 mod status;
-mod stdout;
 mod stop;
 pub(crate) mod usage;
 mod values;

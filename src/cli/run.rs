@@ -17,7 +17,7 @@ use super::counters::{self, Captures, Gauge};
 use super::leaving::UntilReaderLeaves;
 use super::signals::Signals;
 use super::status::Stderr;
-use super::stop::{StopAfter, StopAfterConnections, stop_in};
+use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
 use super::{FAILED, complain, tell};
 
 /// How many connections the table at the end has.
@@ -44,6 +44,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         tell_where(&tunnel, &attached);
     }
     start_clock(&tunnel, &args)?;
+    if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
+        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+    }
     let status = (args.console.is_quiet() && !silent).then(|| stderr.show_status(gauge()));
     let status = status.transpose().context("cannot show the status line")?;
     let summary = tunnel.run();
@@ -118,7 +121,8 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
 /// What is known of the sinks after they were given away.
 #[derive(Default)]
 struct Attached {
-    /// In the order of the tunnel's reports: whether the sink writes to stdout.
+    /// In the order of the tunnel's reports: whether the tunnel ends well when the sink's reader
+    /// leaves.
     to_stdout: Vec<bool>,
     captures: Captures,
     /// What begins a new file of the capture, if it goes to files.
@@ -132,9 +136,10 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
     if let Some(console) = args.console.open(args.capture.is_stdout())? {
-        attached.to_stdout.push(console.is_stdout);
         let options = named(format!("the console on {}", console.name));
-        if console.is_stdout && args.capture.is_any() {
+        let is_alone = !args.capture.is_any();
+        attached.to_stdout.push(console.is_stdout && is_alone);
+        if console.is_stdout && !is_alone {
             tunnel.add_sink(options, UntilReaderLeaves::new(console.sink));
         } else {
             tunnel.add_sink(options, console.sink);

@@ -1,8 +1,10 @@
-//! `--stop-after`: ends that the tunnel comes to by itself.
+//! Ends that the tunnel comes to by itself: those of `--stop-after`, and a reader who leaves.
 
 use std::io;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use tcp_tunn::event::{Event, EventKind};
 use tcp_tunn::sink::{Interest, Sink};
 use tcp_tunn::tunnel::Handle;
@@ -39,6 +41,22 @@ pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
         _ => Err("it is none of duration:, size:, packets:, connections: (try 'duration:90s')"
             .to_owned()),
     }
+}
+
+/// Stops the tunnel when whoever reads stdout leaves, although there is nothing to write: a tunnel
+/// at the far end of ssh would keep its port for ever.
+pub(super) fn stop_with_reader(handle: Handle) -> io::Result<()> {
+    // Not joined: a file has no reader who could leave.
+    std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        let stdout = io::stdout();
+        // Nothing is asked for: what is told all the same is that the other end is gone.
+        let gone = retry_on_intr(|| poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None));
+        match gone {
+            Ok(_) => handle.stop(),
+            Err(error) => tracing::debug!("cannot watch the reader of stdout: {error}"),
+        }
+    })?;
+    Ok(())
 }
 
 /// Stops the tunnel when the time is over.

@@ -2,16 +2,7 @@
 //!
 //! Pure: rows go into a buffer, and nothing is read or written.
 //!
-//! Rows say everything: this turns what client 1 said, as the console shows it on stdin, back
-//! into its bytes (for what the server said, write `Server` for `Client`):
-//!
-//! ```sh
-//! perl -ne '/^\[/ and $on = /^\[1\] .*Client ->/;
-//!     $on and /^(\*|(\w+)  ([\da-f ]+))/ or next;
-//!     if ($1 eq "*") { $star = $row; next }
-//!     print $star x ((hex($2) - $end) / length $star) if length $star; $star = "";
-//!     print $row = pack "H*", $3 =~ y/ //dr; $end = hex($2) + length $row'
-//! ```
+//! Rows say everything: a line in the README turns them back into the bytes.
 
 use std::ops::Range;
 
