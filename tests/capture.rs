@@ -6,6 +6,7 @@ mod files;
 mod killed;
 mod others;
 mod readers;
+#[cfg(feature = "cli")]
 mod secrets;
 mod served;
 
