@@ -124,8 +124,16 @@ fn it_tells_how_it_does() {
     let path = folder.path().join("out.pcapng");
     let path = path.to_str().unwrap();
     let (mut process, listener) = start(&["--quiet", "--pcap", path, "--sink-buffer", "1MiB"]);
-    process.signal("USR1");
-    let first = process.wait_for_line(" open, ");
+    let started = Instant::now();
+    let first = loop {
+        process.signal("USR1");
+        let told = process.wait_for_line(" open, ");
+        // It listens a moment before its sinks run.
+        if told.contains(" queued") {
+            break told;
+        }
+        assert!(started.elapsed() < PATIENCE, "{told}");
+    };
     let nothing = "0 connections, 0 open, 0 bytes client to server, 0 bytes server to client, 0 b";
     assert!(first.starts_with(nothing), "{first}");
     let queue = format!("; the capture to {path}: 0 of 1048576 bytes queued, 0 bytes dropped");
@@ -133,7 +141,6 @@ fn it_tells_how_it_does() {
     let mut pair = Pair::meet(&process, &listener);
     pair.say("hello");
     let more = "1 connection, 1 open, 5 bytes client to server, 0 bytes server to client, ";
-    let started = Instant::now();
     // The table's own thread may be a moment behind the relay.
     while !process.stderr.iter().any(|line| line.contains("from client")) {
         assert!(started.elapsed() < PATIENCE, "no table in {:?}", process.stderr);

@@ -171,7 +171,7 @@ fn every_line_of_fifty_texts_names_its_connection() {
         if what[2..].starts_with('+') {
             assert_eq!(said.pop(), Some(b'\n'), "{line}");
         }
-        said.extend_from_slice(what[3..].as_bytes());
+        said.extend_from_slice(&what.as_bytes()[3..]);
         said.push(b'\n');
     }
     assert_eq!(clients.len(), CONNECTIONS);
