@@ -87,6 +87,19 @@ function scale_lines(    i, part, row, eight, thousand, relay) {
     }
 }
 
+function latency_lines(    i, part) {
+    print "From a chunk to its packet at a live reader, in ms; dumpcap, which feeds `tshark -i`, brings a clock of its own:\n"
+    print "| reader | p50 | p99 | max |"
+    print "|---|---|---|---|"
+    for (i = 1; i <= rows; i++) {
+        split(seen_row[i], part, " ")
+        if (part[1] != "latency") continue
+        printf "| %s | %s | %s | %s |\n", part[2], show(median("latency", part[2], "p50_ms")),
+            show(median("latency", part[2], "p99_ms")), show(median("latency", part[2], "max_ms"))
+    }
+    print ""
+}
+
 FILENAME ~ /goals$/ {
     if (!/^#/) goal[++goals] = $0
     next
@@ -128,9 +141,10 @@ END {
     print "|---|---|---|---|---|---|---|---|---|---|---|"
     for (i = 1; i <= rows; i++) {
         split(seen_row[i], part, " ")
-        if (part[1] !~ /^(scale|lost|start)/) runs_line(part[1], part[2])
+        if (part[1] !~ /^(scale|lost|start|latency)/) runs_line(part[1], part[2])
     }
     print ""
+    if (("latency", "pipe") in known) latency_lines()
     if (scaled) scale_lines()
     print goals ? missed + 0 " goals missed." : ""
 }

@@ -14,7 +14,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
-rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost hexdump json idle scale"
+rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
 runs=5 only=. short= build=build
 while [ $# -gt 0 ]; do
     case $1 in
@@ -29,10 +29,10 @@ while [ $# -gt 0 ]; do
 done
 
 if [ $short ]; then
-    bytes=100000000 slow_bytes=500000 seconds=0.3 held=500
+    bytes=100000000 slow_bytes=500000 seconds=0.3 held=500 chunks=5
     scale_workers="1 2" scale_connections="1 64 500"
 else
-    bytes=3000000000 slow_bytes=5000000 seconds=3 held=10000
+    bytes=3000000000 slow_bytes=5000000 seconds=3 held=10000 chunks=100
     scale_workers="1 2 4" scale_connections="1 8 64 1000 10000"
 fi
 
@@ -151,6 +151,12 @@ row_lost() {
         "$out/dumpcap.log")
     [ -z "${lost:-}" ] || record lost dumpcap packets_kept "$seen" packets_lost "$lost"
     rm -f "$capture" "$out/lo.pcapng"
+}
+
+# From a chunk to the bytes of its packet at a reader, and to the packet in a live tshark.
+row_latency() {
+    "$latency" "$tunnel" $chunks >> "$out/runs.jsonl" 2>> "$out/load.log" ||
+        echo "latency: failed, see $out/load.log" >&2
 }
 
 row_hexdump() {

@@ -3,6 +3,7 @@
 out=target/bench
 tunnel="${CARGO_TARGET_DIR:-target}/release/tcp_tunn"
 load="${CARGO_TARGET_DIR:-target}/release/examples/load"
+latency="${CARGO_TARGET_DIR:-target}/release/examples/latency"
 plain="${CARGO_TARGET_DIR:-target}/release/examples/plain_relay"
 
 # die MESSAGE: ends with one line.

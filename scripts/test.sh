@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks everything: format, lints, tests, docs, dependencies, examples.
+# Checks everything: format, lints, tests, docs, dependencies, examples, a short soak.
 #
 #   scripts/test.sh
 #
@@ -123,4 +123,5 @@ step "dependencies" check_dependencies
 step "fuzz targets" check_fuzz_targets
 step "examples" run_examples
 step "Debian package" scripts/test-deb.sh dev
+step "soak, in short" scripts/soak.sh --short
 echo "==> all good, after $SECONDS s"

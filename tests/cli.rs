@@ -9,6 +9,7 @@ use tempfile::tempdir;
 
 use crate::support::events::PATIENCE;
 use crate::support::process::{Ended, Process};
+use crate::support::verdict::{RESET, follow, judge};
 
 const LOCAL: &str = "127.0.0.1:0";
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
@@ -83,29 +84,37 @@ fn pairs_go_together_in_order() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let server = echo_server().to_string();
-    let mut process =
-        Process::start(&["--from", LOCAL, "--to", &server, "--shutdown-timeout", "1h"]);
-    let mut client = process.connect();
-    say(&mut client, "hello");
-    process.signal("TERM");
-    assert_eq!(say(&mut client, "still there?"), "still there?");
-    // Two signals may melt into one while the first is not taken yet, so there may be a third.
-    client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let started = Instant::now();
-    let error = loop {
-        process.signal("TERM");
-        match client.read(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                assert!(started.elapsed() < PATIENCE && !process.has_ended());
+fn a_second_signal_ends_it_at_once_with_a_readable_capture() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempdir().unwrap();
+        let capture = folder.path().join("out.pcapng");
+        let server = echo_server().to_string();
+        let more = ["--shutdown-timeout", "1h", "--pcap", capture.to_str().unwrap()];
+        let mut process =
+            Process::start(&[&["--from", LOCAL, "--to", &server][..], &more].concat());
+        let mut client = process.connect();
+        say(&mut client, "hello");
+        process.signal(signal);
+        assert_eq!(say(&mut client, "still there?"), "still there?");
+        // Two signals may melt into one while the first is not taken yet, so there may be a third.
+        client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let started = Instant::now();
+        let error = loop {
+            process.signal(signal);
+            match client.read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(started.elapsed() < PATIENCE && !process.has_ended());
+                }
+                other => break other.unwrap_err(),
             }
-            other => break other.unwrap_err(),
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    let ended = process.wait();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+        };
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let ended = process.wait();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        judge(&capture, &[RESET]);
+        let said = "hellostill there?".as_bytes();
+        assert_eq!(follow(&capture, 1)[0], [said, said]);
+    }
 }
 
 #[test]
@@ -155,6 +164,28 @@ fn a_port_in_use_leaves_nothing_behind() {
     assert!(ended.stderr.len() == 1 && ended.stderr[0].starts_with(&words), "{ended:?}");
     assert!(has_line(&ended, "(choose another port"), "{ended:?}");
     assert!(!capture.exists());
+}
+
+#[test]
+fn a_port_for_readers_in_use_leaves_nothing_behind() {
+    let folder = tempdir().unwrap();
+    let taken = TcpListener::bind(LOCAL).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let capture = folder.path().join("out.pcapng");
+    let path = capture.to_str().unwrap();
+    let args = ["--from", LOCAL, "--to", "h:1", "--pcap", path, "--pcap-over-ip"];
+    for (wrong, code, words) in [
+        (&*address, 1, "Address already in use (os error 98) (choose another port, or 0 for"),
+        ("192.0.2.1:0", 1, "Cannot assign requested address (os error 99) (choose an address of"),
+        ("no.such.invalid:1", 1, "(choose an address of this machine, such as 127.0.0.1:19000)"),
+        ("unix:/tmp/x", 2, "'unix:/tmp/x' is not TCP (try '127.0.0.1:19000')"),
+        ("127.0.0.1", 2, "'127.0.0.1' has no port (try '127.0.0.1:80')"),
+    ] {
+        let ended = Process::run(&[&args[..], &[wrong]].concat());
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.stderr.len() == 1 && has_line(&ended, words), "{ended:?}");
+        assert!(!capture.exists(), "{wrong}");
+    }
 }
 
 #[test]

@@ -11,9 +11,14 @@ fn output_of(example: &str) -> String {
 }
 
 fn output_in(folder: &Path, example: &str) -> String {
+    output_with(folder, example, &[])
+}
+
+fn output_with(folder: &Path, example: &str, args: &[&str]) -> String {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--manifest-path", manifest, "--example", example])
+        .args(["run", "--quiet", "--manifest-path", manifest, "--example", example, "--"])
+        .args(args)
         .current_dir(folder)
         .output()
         .unwrap();
@@ -81,4 +86,15 @@ fn fault_injector() {
 #[test]
 fn library() {
     shows("library", &["the client said hello\n", "the server said HELLO\n"]);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn latency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = output_with(root, "latency", &[env!("CARGO_BIN_EXE_tcp_tunn"), "3"]);
+    for way in ["pipe", "pipe-tshark", "pipe-dumpcap", "tcp", "tcp-dumpcap"] {
+        let row = format!(r#""relay":"{way}","chunks":3,"p50_ms":"#);
+        assert!(output.contains(&row), "no {row}:\n{output}");
+    }
 }

@@ -15,8 +15,12 @@ mod ends;
 mod examples;
 #[cfg(feature = "cli")]
 mod extcap;
+#[cfg(feature = "cli")]
+mod faults;
 mod fidelity;
 mod fixtures;
+#[cfg(feature = "cli")]
+mod live;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;
@@ -24,10 +28,14 @@ mod public_api;
 #[cfg(feature = "cli")]
 mod readme;
 mod relay;
+#[cfg(feature = "cli")]
+mod rotation;
 mod scarce;
 #[cfg(feature = "cli")]
 mod signals;
 mod sinks;
+#[cfg(feature = "cli")]
+mod status;
 mod support;
 mod tidy;
 mod transform;

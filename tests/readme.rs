@@ -4,6 +4,8 @@
 //! `sh service` a server or a daemon that this machine may not have, `sh setup` is what sets this
 //! very machine up.
 
+mod ways;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
@@ -85,11 +87,15 @@ fn every_command_works_as_written() {
     let readme = readme();
     let runnable: Vec<_> = blocks(&readme).into_iter().filter(|(mark, _)| *mark == "sh").collect();
     assert!(runnable.len() >= 8, "the blocks were not found: {runnable:?}");
-    let mut script = PROLOGUE.to_owned();
+    let mut script = String::new();
     runnable.iter().for_each(|(_, block)| script += &as_script(block));
-    script += EPILOGUE;
+    run_in_a_network_of_its_own(&(script + EPILOGUE));
+}
+
+/// Runs a script after the prologue, in a folder of its own, too.
+fn run_in_a_network_of_its_own(script: &str) {
     let folder = tempdir().unwrap();
-    fs::write(folder.path().join("script"), &script).unwrap();
+    fs::write(folder.path().join("script"), PROLOGUE.to_owned() + script).unwrap();
     let tunnel = Path::new(env!("CARGO_BIN_EXE_tcp_tunn")).parent().unwrap();
     let path = format!("{}:{}", tunnel.display(), std::env::var("PATH").unwrap());
     // Root needs no user namespace, in which the limit of locked memory would count: the kernel

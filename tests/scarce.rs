@@ -63,7 +63,7 @@ fn not_reached(to: impl ToString) -> (CloseReason, Duration) {
 }
 
 /// Shell text that starts a process that may lock so many bytes of memory.
-fn lockable(bytes: usize) -> String {
+pub(crate) fn lockable(bytes: usize) -> String {
     // Root may lock what it likes, unless it gives the right away.
     let drop = "if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-ipc_lock'; fi;";
     format!("{drop} exec $drop prlimit --memlock={bytes}:{bytes}")
@@ -149,9 +149,38 @@ fn without_descriptors_clients_wait_and_none_is_lost() {
     check_contract(&events.all());
 }
 
+#[test]
+fn a_tunnel_that_was_bound_has_all_that_its_workers_need() {
+    if !confined("exec prlimit --nofile=256:256") {
+        return;
+    }
+    let mut bound = Vec::new();
+    for free in 0..100 {
+        let mut hoard = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            hoard.push(file);
+        }
+        hoard.truncate(hoard.len() - free);
+        let result = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").workers(4).bind();
+        bound.push(result.is_ok());
+        match result {
+            Ok(tunnel) => {
+                // Its workers look at this when all of them could begin.
+                tunnel.handle().stop();
+                tunnel.run().unwrap();
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("('ulimit -n')"), "with {free} descriptors: {error}");
+            }
+        }
+    }
+    assert!(!bound[0] && bound.is_sorted() && bound[99], "{bound:?}");
+}
+
 /// Lets the kernel answer `io_uring_setup` with an error, for this thread and those it starts.
 #[expect(unsafe_code, reason = "the standard library sets no filters")]
-fn forbid_io_uring(errno: i32) {
+pub(crate) fn forbid_io_uring(errno: i32) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let io_uring_setup = libc::SYS_io_uring_setup as u32;

@@ -28,7 +28,7 @@ impl Pair {
         Self { client, server }
     }
 
-    /// The client says something that the server hears.
+    /// The client says something, no more than sockets take, that the server hears.
     fn say(&mut self, words: &str) {
         self.client.write_all(words.as_bytes()).unwrap();
         let mut heard = vec![0; words.len()];
@@ -109,7 +109,7 @@ fn a_hangup_ends_it_where_there_is_no_file() {
 fn a_hangup_that_is_ignored_stays_so() {
     let listener = TcpListener::bind(LOCAL).unwrap();
     let to = listener.local_addr().unwrap().to_string();
-    let process = Process::start_by("nohup", &["--from", LOCAL, "--to", &to]);
+    let process = Process::start_by(&["nohup"], &["--from", LOCAL, "--to", &to]);
     process.signal("HUP");
     let mut pair = Pair::meet(&process, &listener);
     process.signal("HUP");
@@ -127,25 +127,35 @@ fn it_tells_how_it_does() {
     let started = Instant::now();
     let first = loop {
         process.signal("USR1");
-        let told = process.wait_for_line(" open, ");
-        // It listens a moment before its sinks run.
+        let told = process.wait_for_line(" open of ");
+        // The sinks' threads may not have started yet.
         if told.contains(" queued") {
             break told;
         }
         assert!(started.elapsed() < PATIENCE, "{told}");
     };
-    let nothing = "0 connections, 0 open, 0 bytes client to server, 0 bytes server to client, 0 b";
+    let nothing = "0 connections open of 0, 0 bytes client to server at 0 bytes/s, \
+                   0 bytes server to client at 0 bytes/s; ";
     assert!(first.starts_with(nothing), "{first}");
     let queue = format!("; the capture to {path}: 0 of 1048576 bytes queued, 0 bytes dropped");
     assert!(first.contains(&queue), "{first}");
     let mut pair = Pair::meet(&process, &listener);
-    pair.say("hello");
-    let more = "1 connection, 1 open, 5 bytes client to server, 0 bytes server to client, ";
+    let said = "x".repeat(100_000);
+    pair.say(&said);
+    process.signal("USR1");
+    let told = process.wait_for_line(" open of ");
+    let more = "1 connection open of 1, 100000 bytes client to server at ";
+    let rate = told.strip_prefix(more).unwrap_or_else(|| panic!("{told}"));
+    let (rate, rest) = rate.split_once(" bytes/s, ").unwrap();
+    // It was said since the first time, which is not long ago.
+    assert!(rate.parse::<u64>().unwrap() > 1000, "{told}");
+    assert!(rest.starts_with("0 bytes server to client at 0 bytes/s; "), "{told}");
+    let started = Instant::now();
     // The table's own thread may be a moment behind the relay.
     while !process.stderr.iter().any(|line| line.contains("from client")) {
         assert!(started.elapsed() < PATIENCE, "no table in {:?}", process.stderr);
         process.signal("USR1");
-        let told = process.wait_for_line(" open, ");
+        let told = process.wait_for_line(" open of ");
         assert!(told.starts_with(more), "{told}");
     }
     pair.end();

@@ -46,7 +46,7 @@ const ANSWERS: [&str; 5] =
 #[command(name = "tcp_tunn", version)]
 #[command(after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
 #[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]")]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_FROM", hide_env = true)]
     #[arg(required_unless_present_any = ANSWERS)]
@@ -190,7 +190,7 @@ impl SinkArgs {
 }
 
 /// Reads the command line. `--help` and `--version` come back as errors that go to stdout.
-pub(super) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::Error>
+pub(crate) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::Error>
 where
     T: Into<OsString> + Clone,
 {

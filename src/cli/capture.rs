@@ -1,10 +1,7 @@
 //! The capture: `--pcap` and what shapes it.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
 use std::num::NonZero;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +10,9 @@ use clap::ValueEnum;
 use tcp_tunn::packet::{SegmentSize, View};
 use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::tunnel::Address;
 
+use super::stdout::Stdout;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
 
@@ -45,7 +44,8 @@ pub(super) struct CaptureArgs {
     ///
     /// Serve the capture to whoever connects here, as wireshark -k -i TCP@127.0.0.1:19000 does.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_PCAP_OVER_IP", hide_env = true)]
-    pcap_over_ip: Option<SocketAddr>,
+    #[arg(value_parser = tcp_address)]
+    pcap_over_ip: Option<Address>,
 
     /// Begin a new file at this size
     ///
@@ -87,6 +87,14 @@ enum Legs {
 fn segment_size(input: &str) -> Result<SegmentSize, String> {
     let number = input.parse().map_err(|_| format!("'{input}' is no number (try '1460')"))?;
     SegmentSize::new(number).map_err(|error| error.to_string())
+}
+
+/// An address that Wireshark can connect to.
+fn tcp_address(input: &str) -> Result<Address, String> {
+    match input.parse::<Address>() {
+        Ok(Address::Unix(_)) => Err(format!("'{input}' is not TCP (try '127.0.0.1:19000')")),
+        other => other.map_err(|error| error.to_string()),
+    }
 }
 
 /// A capture that is ready to record.
@@ -133,7 +141,7 @@ impl CaptureArgs {
         let Some(path) = &self.pcap else { return Ok(None) };
         let is_stdout = self.is_stdout();
         let (name, sink) = if is_stdout {
-            let sink = stdout().and_then(|file| PcapngSink::new(file, self.options()));
+            let sink = Stdout::new().and_then(|out| PcapngSink::new(out, self.options()));
             ("stdout".to_owned(), sink)
         } else {
             let sink = PcapngSink::create_series(path, self.options(), self.rotation());
@@ -148,14 +156,17 @@ impl CaptureArgs {
 
     /// Starts to serve the capture, if that is asked for, under the rules for all sinks.
     pub(super) fn serve(&self, rules: &SinkOptions) -> anyhow::Result<Option<PcapOverIpSink>> {
-        let Some(address) = self.pcap_over_ip else { return Ok(None) };
-        let options = self.options();
-        PcapOverIpSink::bind(address, options, rules.on_slow, rules.buffer_bytes).map(Some).map_err(
-            |error| {
-                let hint = "choose another port, or 0 for any that is free";
-                anyhow!("cannot serve the capture on {address}: {error} ({hint})")
-            },
-        )
+        let Some(address) = &self.pcap_over_ip else { return Ok(None) };
+        let (on_slow, room) = (rules.on_slow, rules.buffer_bytes);
+        let sink = PcapOverIpSink::bind(address.to_string(), self.options(), on_slow, room);
+        sink.map(Some).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => "choose another port, or 0 for any that is free",
+                io::ErrorKind::PermissionDenied => "choose a port from 1024 up",
+                _ => "choose an address of this machine, such as 127.0.0.1:19000",
+            };
+            anyhow!("cannot serve the capture on {address}: {error} ({hint})")
+        })
     }
 
     fn options(&self) -> PcapngOptions {
@@ -193,6 +204,11 @@ impl CaptureArgs {
         limit
     }
 
+    /// Whether there is to be a capture of any kind.
+    pub(super) const fn is_any(&self) -> bool {
+        self.pcap.is_some() || self.pcap_over_ip.is_some()
+    }
+
     /// Whether stdout carries the capture.
     pub(super) fn is_stdout(&self) -> bool {
         self.pcap.as_deref() == Some(Path::new("-"))
@@ -203,11 +219,6 @@ impl CaptureArgs {
 fn command_line() -> String {
     let word = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
     std::env::args_os().map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// Standard output without the standard library's line buffer, which would cut blocks apart.
-fn stdout() -> io::Result<File> {
-    io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// What to try where a file cannot be written.

@@ -26,6 +26,8 @@ pub(super) struct ConsoleArgs {
     console: Vec<ConsoleFormat>,
 
     /// Show nothing, as --console none
+    ///
+    /// On a terminal, a line on stderr then tells how it goes.
     #[arg(short, long)]
     pub(super) quiet: bool,
 
@@ -141,6 +143,11 @@ impl ConsoleArgs {
     /// Shows nothing, whatever was asked for.
     pub(super) const fn be_quiet(&mut self) {
         self.quiet = true;
+    }
+
+    /// Whether the user asks for silence, so that there is room for a status line.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet || self.console.last() == Some(&ConsoleFormat::None)
     }
 
     /// The last one that is asked for.

@@ -1,14 +1,18 @@
 //! The command line.
 
-mod args;
+pub(crate) mod args;
 mod capture;
 mod console;
+mod counters;
 mod extcap;
 mod generate;
+mod leaving;
 mod run;
 mod signals;
+mod status;
+mod stdout;
 mod stop;
-mod usage;
+pub(crate) mod usage;
 mod values;
 
 use std::fmt::Display;
@@ -85,10 +89,4 @@ fn written(result: io::Result<()>) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
-}
-
-/// A number with the noun that it counts, then how.
-fn counted(count: u64, what: &str, how: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}{how}")
 }

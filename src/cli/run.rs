@@ -1,57 +1,87 @@
 //! Running the tunnel that the arguments describe.
 
 use std::io::{self, IsTerminal};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tcp_tunn::sink::pcapng::{CaptureStats, RotateHandle};
+use tcp_tunn::sink::pcapng::RotateHandle;
 use tcp_tunn::sink::summary::{ConnectionTable, TopConnections};
 use tcp_tunn::sink::{SinkOptions, SinkReport};
-use tcp_tunn::tunnel::{Summary, Tunnel, raise_open_files_limit};
+use tcp_tunn::tunnel::{Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
 use super::console::no_color;
+use super::counters::{self, Captures, Gauge};
+use super::leaving::UntilReaderLeaves;
 use super::signals::Signals;
+use super::status::Stderr;
 use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
-use super::{FAILED, complain, counted, tell};
+use super::{FAILED, complain, tell};
 
 /// How many connections the table at the end has.
 const TABLE_ROWS: usize = 20;
 
 /// Relays until a signal, a condition or a failing sink ends it.
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr(args.verbose);
+    let stderr = Stderr::new();
+    log_to(&stderr, args.verbose);
     if let Err(error) = raise_open_files_limit() {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
-    let connections = attach_table(&mut tunnel);
-    let handle = tunnel.handle();
-    let signals = Signals { handle, rotate: attached.rotate.clone(), table: connections.clone() };
-    signals.watch().context("cannot watch for signals")?;
+    let table = attach_table(&mut tunnel);
+    let gauge = || Gauge::new(tunnel.handle(), attached.captures.clone());
+    let (handle, rotate) = (tunnel.handle(), attached.rotate.clone());
+    Signals { handle, rotate, table: table.clone(), gauge: gauge(), stderr: stderr.clone() }
+        .watch()
+        .context("cannot watch for signals")?;
+    // Wireshark takes every line for an error.
     let silent = args.extcap.capture;
-    for route in tunnel.routes().iter().filter(|_| !silent) {
+    if !silent {
+        tell_where(&tunnel, &attached);
+    }
+    start_clock(&tunnel, &args)?;
+    let is_all_on_stdout = args.capture.is_stdout() || !args.capture.is_any();
+    if attached.to_stdout.contains(&true) && is_all_on_stdout && args.sinks.stops_on_error() {
+        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+    }
+    let status = (args.console.is_quiet() && !silent).then(|| stderr.show_status(gauge()));
+    let status = status.transpose().context("cannot show the status line")?;
+    let summary = tunnel.run();
+    drop(status);
+    let summary = summary?;
+    let failed = report_failures(&summary.sinks, &attached.to_stdout);
+    if !silent {
+        if !table.is_empty() {
+            tell(table.to_string().trim_end());
+        }
+        tell(counters::summary(&summary, &attached.captures));
+    }
+    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Tells where clients and readers may connect to.
+fn tell_where(tunnel: &Tunnel, attached: &Attached) {
+    for route in tunnel.routes() {
         tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
     }
     if let Some(address) = attached.over_ip {
-        tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{address}')"));
+        let reachable = from_here(address);
+        tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{reachable}')"));
     }
-    start_clock(&tunnel, &args)?;
-    if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
-        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+}
+
+/// Where this machine reaches what listens on `address`.
+const fn from_here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        _ => {}
     }
-    let summary = tunnel.run()?;
-    let failed = report_failures(&summary.sinks, &attached.to_stdout);
-    if !silent {
-        if !connections.is_empty() {
-            tell(connections.to_string().trim_end());
-        }
-        tell(summary_line(&summary, attached.packets()));
-    }
-    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    address
 }
 
 /// Starts the time that `--stop-after duration:` measures.
@@ -64,7 +94,7 @@ fn start_clock(tunnel: &Tunnel, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(verbose: u8) {
+fn log_to(stderr: &Stderr, verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -73,7 +103,7 @@ fn log_to_stderr(verbose: u8) {
     };
     let colored = io::stderr().is_terminal() && !no_color();
     let log = tracing_subscriber::fmt().with_max_level(level);
-    log.with_ansi(colored).with_writer(io::stderr).init();
+    log.with_ansi(colored).with_writer(stderr.clone()).init();
 }
 
 fn bind(args: &Args) -> anyhow::Result<Tunnel> {
@@ -94,41 +124,41 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
 struct Attached {
     /// In the order of the tunnel's reports: whether the sink writes to stdout.
     to_stdout: Vec<bool>,
-    captures: Vec<CaptureStats>,
+    captures: Captures,
     /// What begins a new file of the capture, if it goes to files.
     rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
 }
 
-impl Attached {
-    /// Packets in the capture; where there are two they show the same.
-    fn packets(&self) -> u64 {
-        self.captures.iter().map(CaptureStats::packets).max().unwrap_or_default()
-    }
-}
-
-/// Makes the sinks. Only now that the tunnel listens: a port in use leaves no empty file.
+/// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
+/// empty file.
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
     if let Some(console) = args.console.open(args.capture.is_stdout())? {
         attached.to_stdout.push(console.is_stdout);
-        tunnel.add_sink(named(format!("the console on {}", console.name)), console.sink);
+        let options = named(format!("the console on {}", console.name));
+        if console.is_stdout && args.capture.is_any() {
+            tunnel.add_sink(options, UntilReaderLeaves::new(console.sink));
+        } else {
+            tunnel.add_sink(options, console.sink);
+        }
+    }
+    // Before the file: a port in use must not cost the capture that the file has held so far.
+    let options = named("the capture over IP".to_owned());
+    if let Some(sink) = args.capture.serve(&options)? {
+        attached.captures.0.push(sink.stats());
+        attached.over_ip = Some(sink.address());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(move || handle.stop())? {
-        attached.captures.push(capture.sink.stats());
+        attached.captures.0.push(capture.sink.stats());
         attached.rotate = capture.sink.rotate_handle();
         // Wireshark, too, leaves when it has seen enough.
         attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
-    }
-    let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(&options)? {
-        attached.captures.push(sink.stats());
-        attached.over_ip = Some(sink.address());
-        attached.to_stdout.push(false);
-        tunnel.add_sink(options, sink);
     }
     for stop in &args.capture.stop_after {
         if let StopAfter::Connections(left) = *stop {
@@ -165,17 +195,4 @@ fn report_failures(sinks: &[SinkReport], to_stdout: &[bool]) -> bool {
         complain(format_args!("{} failed: {error} ({hint})", sink.name));
     }
     failed
-}
-
-fn summary_line(summary: &Summary, packets: u64) -> String {
-    let counts = &summary.counts;
-    let dropped = summary.sinks.iter().map(|sink| sink.dropped_bytes).sum();
-    [
-        counted(counts.connections, "connection", ""),
-        counted(counts.totals.client_to_server.received, "byte", " client to server"),
-        counted(counts.totals.server_to_client.received, "byte", " server to client"),
-        counted(packets, "packet", ""),
-        counted(dropped, "byte", " dropped"),
-    ]
-    .join(", ")
 }

@@ -4,21 +4,23 @@
 use std::future::pending;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
-use std::time::Instant;
 
 use tcp_tunn::sink::pcapng::RotateHandle;
 use tcp_tunn::sink::summary::ConnectionTable;
-use tcp_tunn::tunnel::{Handle, Stats};
+use tcp_tunn::tunnel::Handle;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{counted, tell};
+use super::counters::Gauge;
+use super::status::Stderr;
 
 /// What signals act on.
 pub(super) struct Signals {
     pub(super) handle: Handle,
     pub(super) rotate: Option<RotateHandle>,
     pub(super) table: ConnectionTable,
+    pub(super) gauge: Gauge,
+    pub(super) stderr: Stderr,
 }
 
 /// The signals that are caught.
@@ -64,13 +66,12 @@ impl Signals {
         is_ready.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 
-    async fn obey(&self, mut caught: Caught) {
+    async fn obey(mut self, mut caught: Caught) {
         let mut is_stopping = false;
-        let mut shown = (Instant::now(), 0);
         loop {
             tokio::select! {
                 _ = caught.interrupt.recv() => {
-                    leave_echo();
+                    self.leave_echo();
                     self.end(&mut is_stopping);
                 }
                 _ = caught.terminate.recv() => self.end(&mut is_stopping),
@@ -78,8 +79,15 @@ impl Signals {
                     Some(rotate) => rotate.rotate(),
                     None => self.end(&mut is_stopping),
                 },
-                _ = caught.user.recv() => shown = self.show(shown),
+                _ = caught.user.recv() => self.show(),
             }
+        }
+    }
+
+    /// A terminal shows `^C` for the key that sent the signal: what follows begins a new line.
+    fn leave_echo(&self) {
+        if io::stderr().is_terminal() {
+            self.stderr.tell("");
         }
     }
 
@@ -92,24 +100,12 @@ impl Signals {
         }
     }
 
-    /// Shows the connections and the counters; `last` is when it did before, and the bytes then.
-    fn show(&self, last: (Instant, u64)) -> (Instant, u64) {
-        let stats = self.handle.stats();
-        let now = (Instant::now(), all_bytes(&stats));
-        let seconds = now.0.duration_since(last.0).as_secs_f64().max(1e-3);
-        let rate = now.1.saturating_sub(last.1) as f64 / seconds;
+    /// Shows the connections and the counters.
+    fn show(&mut self) {
         if !self.table.is_empty() {
-            tell(self.table.to_string().trim_end());
+            self.stderr.tell(self.table.to_string().trim_end());
         }
-        tell(counters(&stats, rate));
-        now
-    }
-}
-
-/// A terminal shows `^C` for the key that sent the signal: what follows begins a line of its own.
-fn leave_echo() {
-    if io::stderr().is_terminal() {
-        tell("");
+        self.stderr.tell(self.gauge.full());
     }
 }
 
@@ -127,27 +123,4 @@ fn is_hangup_ignored() -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & 1 != 0)
-}
-
-fn all_bytes(stats: &Stats) -> u64 {
-    let totals = &stats.counts.totals;
-    totals.client_to_server.received + totals.server_to_client.received
-}
-
-fn counters(stats: &Stats, rate: f64) -> String {
-    let counts = &stats.counts;
-    let mut line = [
-        counted(counts.connections, "connection", ""),
-        format!("{} open", counts.connections - counts.closed),
-        counted(counts.totals.client_to_server.received, "byte", " client to server"),
-        counted(counts.totals.server_to_client.received, "byte", " server to client"),
-        format!("{rate:.0} bytes/s"),
-    ]
-    .join(", ");
-    for sink in &stats.sinks {
-        let (queued, room) = (sink.queued_bytes, sink.buffer_bytes);
-        line += &format!("; {}: {queued} of {room} bytes queued", sink.name);
-        line += &format!(", {} bytes dropped", sink.dropped_bytes);
-    }
-    line
 }

@@ -1,7 +1,7 @@
 //! Wrong usage, told in one line.
 
 /// What is wrong and what to try, without the usage that clap puts below it.
-pub(super) fn one_line(error: &clap::Error) -> String {
+pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n").map(joined);
     let what = paragraphs.next().unwrap_or_default();

@@ -217,7 +217,6 @@ impl Stream {
         if over || bytes.is_empty() {
             return Ok(());
         }
-        self.half_mut(side).skip_to(offset);
         let known = self.half(side).said.saturating_sub(offset);
         let bytes = usize::try_from(known).ok().and_then(|known| bytes.get(known..));
         let mut segments = bytes.unwrap_or_default().chunks(usize::from(self.mss)).peekable();
@@ -228,6 +227,8 @@ impl Stream {
             if full || half.segments_unanswered >= SEGMENTS_UNANSWERED {
                 self.acknowledge(at, side)?;
             }
+            // Not before that, or it would be of what no packet has shown.
+            self.half_mut(side).skip_to(offset);
             let segment = Segment { psh: segments.peek().is_none(), ..self.plain(side) };
             self.draw(at, side, segment, payload, None)?;
             let half = self.half_mut(side);

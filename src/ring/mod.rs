@@ -29,5 +29,5 @@ pub(crate) use listener::{Listener, bind_tcp, bind_unix};
 pub(crate) use pace::Pace;
 pub(crate) use reader::Reader;
 pub use runtime::RingError;
-pub(crate) use runtime::{block_on, probe, spawn};
+pub(crate) use runtime::{block_on, spawn};
 pub(crate) use socket::Socket;

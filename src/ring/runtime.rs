@@ -39,6 +39,15 @@ pub enum RingError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// There are no descriptors left for it (`EMFILE`, `ENFILE`).
+    #[error(
+        "no descriptor for an io_uring: {source}; raise the limit of open files ('ulimit -n') or \
+         use fewer workers"
+    )]
+    NoFiles {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Something else.
     #[error("io_uring could not be set up: {source}")]
     Other {
@@ -53,6 +62,7 @@ impl From<io::Error> for RingError {
             Some(libc::EPERM | libc::EACCES) => Self::Forbidden { source },
             Some(libc::ENOSYS) => Self::Unsupported { source },
             Some(libc::ENOMEM) => Self::NoMemory { source },
+            Some(libc::EMFILE | libc::ENFILE) => Self::NoFiles { source },
             _ => Self::Other { source },
         }
     }
@@ -75,8 +85,8 @@ fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
     loop {
         match runtime_of(submissions) {
             Err(RingError::NoMemory { .. }) if submissions > SUBMISSIONS_MIN => submissions /= 2,
-            // The kernel gives back the memory of a ring that is gone a little late: of the
-            // probe's, or of a tunnel that has just ended.
+            // The kernel gives back the memory of a ring that is gone a little late, such as that
+            // of a tunnel that has just ended.
             Err(RingError::NoMemory { .. }) if started.elapsed() < RELEASE => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -107,15 +117,6 @@ fn runtime_of(submissions: u32) -> Result<tokio_uring::Runtime, RingError> {
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::Unsupported.into()).into())
-}
-
-/// Finds out whether there is io_uring here, without keeping anything.
-pub(crate) fn probe() -> Result<(), RingError> {
-    // Not on the caller's thread: the kernel clears a ring away later, and interrupts what the
-    // thread that had it does then.
-    let probing = std::thread::Builder::new().name("probe".to_owned());
-    let probing = probing.spawn(|| new_runtime().map(drop)).map_err(RingError::from)?;
-    probing.join().unwrap_or_else(|_| Err(io::Error::other("it panicked").into()))
 }
 
 /// Runs `future` on a new ring on this thread.

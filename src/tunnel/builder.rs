@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::address::Address;
+use super::crew::Crew;
 use super::error::BindError;
 use super::limits::Limits;
 use super::listen::{Listening, listen};
 use super::run::Handle;
 use crate::event::Endpoint;
-use crate::ring::{self, Socket};
+use crate::ring::Socket;
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::{Codec, Function, Plain};
 
@@ -92,26 +93,29 @@ impl Builder {
         self
     }
 
-    /// Starts to listen.
+    /// Starts to listen. Each worker has its thread, its ring and its listeners when this returns,
+    /// so that [`Tunnel::run`] does not fail for want of them once somebody was told the address.
     ///
     /// # Errors
     ///
-    /// An address makes no sense or cannot be listened on, or there is no io_uring. Nothing is
-    /// left open then.
+    /// An address makes no sense or cannot be listened on, there is no io_uring, or too few
+    /// descriptors, memory or threads for all workers. Nothing is left open then.
     pub fn bind(self) -> Result<Tunnel, BindError> {
         let mut parsed = Vec::new();
         for (from, to) in &self.routes {
             parsed.push((from.parse::<Address>()?, to.parse::<Address>()?));
         }
-        ring::probe()?;
         let mut routes = Vec::new();
         for (from, target) in parsed {
             for listening in listen(&from)? {
                 routes.push(Route { listening, target: target.clone() });
             }
         }
+        let routes = Arc::from(routes);
+        let crew = Crew::muster(&routes, self.workers)?;
         Ok(Tunnel {
             routes,
+            crew,
             limits: self.limits,
             workers: self.workers,
             codec: self.codec.into_codec(),
@@ -174,7 +178,8 @@ impl fmt::Debug for Route {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Tunnel {
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Arc<[Route]>,
+    pub(super) crew: Crew,
     pub(super) limits: Limits,
     pub(super) workers: usize,
     pub(super) codec: Option<Arc<dyn Codec>>,

@@ -32,18 +32,24 @@ pub enum BindError {
         /// What to try.
         hint: &'static str,
     },
-    /// There is no io_uring.
+    /// A worker could not set up its ring.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// A worker could not use the listening sockets.
+    #[error(
+        "cannot accept clients: {0} (raise the limit of open files ('ulimit -n') or use fewer \
+         workers)"
+    )]
+    Listener(io::Error),
+    /// A worker could not be started.
+    #[error("cannot start a thread: {0} (use fewer workers, or raise the limit of processes)")]
+    Thread(io::Error),
 }
 
 /// Why a tunnel ended that was not told to.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A worker could not set up its ring.
-    #[error(transparent)]
-    Ring(#[from] RingError),
     /// There are more sinks than a tunnel can feed.
     #[error("{count} sinks are more than {max} (let one sink feed several others)")]
     TooManySinks {
@@ -52,11 +58,11 @@ pub enum RunError {
         /// How many there may be.
         max: usize,
     },
-    /// A thread could not be started.
-    #[error("cannot start a thread: {0} (use fewer workers, or raise the limit of processes)")]
+    /// A sink's thread could not be started.
+    #[error("cannot start a thread: {0} (use fewer sinks, or raise the limit of processes)")]
     Thread(io::Error),
-    /// A worker could not use the listening socket.
-    #[error("cannot accept clients: {0}")]
+    /// The caller's runtime could not use the listening sockets.
+    #[error("cannot accept clients: {0} (raise the limit of open files ('ulimit -n'))")]
     Listener(io::Error),
     /// A worker panicked: a bug.
     #[error("a worker panicked: {0}; this is a bug, please report it")]

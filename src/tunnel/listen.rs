@@ -83,7 +83,9 @@ fn is_stale(path: &Path) -> bool {
 }
 
 fn listen_error(source: io::Error, address: &Address) -> BindError {
+    let is_out_of_files = matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
     let hint = match (source.kind(), address) {
+        _ if is_out_of_files => "raise the limit of open files ('ulimit -n')",
         (io::ErrorKind::AddrInUse, Address::Unix(_)) => {
             "something listens there, or it is no socket; choose another path"
         }

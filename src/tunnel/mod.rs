@@ -6,6 +6,7 @@ mod clock;
 mod connect;
 mod connection;
 mod counters;
+mod crew;
 mod error;
 mod limits;
 mod listen;

@@ -2,17 +2,16 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::builder::Tunnel;
 use super::clock::Clock;
 use super::counters::{Counters, Counts};
+use super::crew::Crew;
 use super::error::RunError;
 use super::stop::{Phase, Phases};
-use super::worker::{Shared, serve};
-use crate::ring;
-use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads, words_of};
+use super::worker::{Shared, Station, serve};
+use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads};
 
 /// How long a sink may take to finish once everything is to end at once.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -91,19 +90,8 @@ impl Tunnel {
     /// A worker could not go on. A sink that failed is no error here: it is told in the
     /// [`Summary`].
     pub fn run(self) -> Result<Summary, RunError> {
-        let workers = self.workers;
-        let (shared, threads) = self.start()?;
-        let spawned: Vec<_> = (0..workers).map(|index| spawn_worker(&shared, index)).collect();
-        let mut result = Ok(());
-        for worker in spawned {
-            let ended = worker.and_then(|thread| {
-                let panicked = |panic: Box<dyn std::any::Any + Send>| {
-                    Err(RunError::Panic(words_of(&*panic).to_owned()))
-                };
-                thread.join().unwrap_or_else(panicked)
-            });
-            result = result.and(ended);
-        }
+        let (shared, threads, crew) = self.start()?;
+        let result = crew.serve(&shared);
         let summary = shared.finish(threads);
         result.map(|()| summary)
     }
@@ -121,13 +109,21 @@ impl Tunnel {
     /// When awaited outside a tokio-uring runtime.
     pub async fn run_here(mut self) -> Result<Summary, RunError> {
         self.workers = 1;
-        let (shared, threads) = self.start()?;
-        let result = serve(&shared, 0).await;
+        let (shared, threads, crew) = self.start()?;
+        drop(crew);
+        let station = Station::new(&shared.routes, 1).map_err(RunError::Listener);
+        let result = match station {
+            Ok(station) => {
+                serve(&shared, station, 0).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
         let summary = shared.finish(threads);
         result.map(|()| summary)
     }
 
-    fn start(self) -> Result<(Arc<Shared>, SinkThreads), RunError> {
+    fn start(self) -> Result<(Arc<Shared>, SinkThreads, Crew), RunError> {
         if self.sinks.len() > SINKS_MAX {
             return Err(RunError::TooManySinks { count: self.sinks.len(), max: SINKS_MAX });
         }
@@ -150,32 +146,7 @@ impl Tunnel {
             Arc::clone(&self.handle.counters),
             recorder,
         );
-        Ok((Arc::new(shared), threads))
-    }
-}
-
-fn spawn_worker(
-    shared: &Arc<Shared>,
-    index: usize,
-) -> Result<JoinHandle<Result<(), RunError>>, RunError> {
-    let shared = Arc::clone(shared);
-    let others = StopOthers(shared.phases.clone());
-    std::thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            let _others = others;
-            ring::block_on(serve(&shared, index)).map_err(RunError::from).flatten()
-        })
-        .map_err(RunError::Thread)
-}
-
-/// Stops the tunnel when a worker ends before it was told to: it could not be started, failed or
-/// panicked, and the others shall not go on without it, as if nothing had happened.
-struct StopOthers(Phases);
-
-impl Drop for StopOthers {
-    fn drop(&mut self) {
-        self.0.advance(Phase::Draining);
+        Ok((Arc::new(shared), threads, self.crew))
     }
 }
 

@@ -15,7 +15,6 @@ use super::builder::Route;
 use super::clock::Clock;
 use super::connection;
 use super::counters::Counters;
-use super::error::RunError;
 use super::limits::Limits;
 use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
@@ -35,7 +34,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What all workers of a tunnel share.
 pub(super) struct Shared {
-    pub(super) routes: Vec<Route>,
+    pub(super) routes: Arc<[Route]>,
     pub(super) limits: Limits,
     pub(super) codec: Option<Arc<dyn Codec>>,
     pub(super) clock: Clock,
@@ -43,7 +42,6 @@ pub(super) struct Shared {
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
     pub(super) resolver: Resolver,
-    workers: usize,
     next_connection: AtomicU64,
     places: Arc<Semaphore>,
     places_max: usize,
@@ -54,7 +52,7 @@ pub(super) struct Shared {
 impl Shared {
     #[expect(clippy::too_many_arguments, reason = "called once; each is a part of its own")]
     pub(super) fn new(
-        routes: Vec<Route>,
+        routes: Arc<[Route]>,
         limits: Limits,
         workers: usize,
         codec: Option<Arc<dyn Codec>>,
@@ -75,7 +73,6 @@ impl Shared {
             counters,
             recorder,
             resolver: Resolver::new(),
-            workers,
             next_connection: AtomicU64::new(1),
             places: Arc::new(Semaphore::new(places_max)),
             places_max,
@@ -117,21 +114,34 @@ impl Worker {
     }
 }
 
+/// What a worker needs to serve; all that it will ever ask the system for on its own behalf.
+pub(super) struct Station {
+    buffers: BufferPool,
+    /// One for each route.
+    listeners: Vec<Listener>,
+}
+
+impl Station {
+    /// For one of so many workers, on the ring of this thread.
+    pub(super) fn new(routes: &[Route], workers: usize) -> io::Result<Self> {
+        let listeners = routes.iter().map(|route| Listener::new(&route.listening.fd));
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        Ok(Self { buffers: BufferPool::register(REGISTERED_BYTES / workers), listeners })
+    }
+}
+
 /// Serves clients until the tunnel is told to stop and all connections of this worker have ended.
-pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunError> {
+pub(super) async fn serve(shared: &Arc<Shared>, station: Station, index: usize) {
+    let Station { buffers, listeners } = station;
     let worker = Rc::new(Worker {
         shared: Arc::clone(shared),
         index,
-        buffers: Rc::new(BufferPool::register(REGISTERED_BYTES / shared.workers)),
+        buffers: Rc::new(buffers),
         chunks: RefCell::new(ChunkPool::new()),
         pace: Pace::default(),
         connections: Cell::new(0),
         all_closed: Notify::new(),
     });
-    let mut listeners = Vec::new();
-    for route in &shared.routes {
-        listeners.push(Listener::new(&route.listening.fd).map_err(RunError::Listener)?);
-    }
     let accepting = listeners.iter().zip(0..).map(|(listener, route)| {
         let loops = AcceptLoop { worker: &worker, listener, route };
         Box::pin(loops.run())
@@ -149,7 +159,6 @@ pub(super) async fn serve(shared: &Arc<Shared>, index: usize) -> Result<(), RunE
         })
     );
     worker.drain().await;
-    Ok(())
 }
 
 impl Worker {
@@ -220,7 +229,7 @@ impl AcceptLoop<'_> {
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
-                    if shared.scarce.is_due() {
+                    if shared.scarce.is_due(Instant::now()) {
                         tracing::warn!("a client could not be accepted yet, trying again: {error}");
                     }
                     trouble.wait().await;
@@ -236,7 +245,7 @@ impl AcceptLoop<'_> {
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             return Some(place);
         }
-        if shared.full.is_due() {
+        if shared.full.is_due(Instant::now()) {
             tracing::warn!(
                 "all {} connections are in use; further clients wait (see --max-connections)",
                 shared.places_max
@@ -295,12 +304,26 @@ impl Backoff {
 struct Complaint(std::sync::Mutex<Option<Instant>>);
 
 impl Complaint {
-    fn is_due(&self) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let due = last.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+        let due = last.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_INTERVAL);
         if due {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_told_once_a_minute() {
+        let (complaint, started) = (Complaint::default(), Instant::now());
+        let told: Vec<_> = (0..180_u32)
+            .filter(|second| complaint.is_due(started + Duration::from_secs(1) * *second))
+            .collect();
+        assert_eq!(told, [0, 60, 120]);
     }
 }

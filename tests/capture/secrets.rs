@@ -205,8 +205,8 @@ fn a_server_may_take_its_time_to_answer() {
 #[test]
 fn readers_over_ip_decrypt_by_themselves() {
     let scene = Scene::new();
-    let any = "127.0.0.1:0".parse().unwrap();
-    let sink = PcapOverIpSink::bind(any, scene.options(), OnSlow::Block, 1 << 20).unwrap();
+    let sink =
+        PcapOverIpSink::bind("127.0.0.1:0", scene.options(), OnSlow::Block, 1 << 20).unwrap();
     let address = sink.address();
     let tunnel = scene.tunnel(sink);
     let mut readers: Vec<TcpStream> = Vec::new();

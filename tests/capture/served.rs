@@ -25,8 +25,8 @@ use crate::support::verdict::{follow, judge};
 const HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 fn bind(on_slow: OnSlow, buffer_bytes: usize) -> (PcapOverIpSink, SocketAddr) {
-    let any = "127.0.0.1:0".parse().unwrap();
-    let sink = PcapOverIpSink::bind(any, options(View::Direct), on_slow, buffer_bytes).unwrap();
+    let sink =
+        PcapOverIpSink::bind("127.0.0.1:0", options(View::Direct), on_slow, buffer_bytes).unwrap();
     let address = sink.address();
     (sink, address)
 }

@@ -106,6 +106,22 @@ proptest! {
     }
 }
 
+/// A gap after bytes that wait for an answer, found by the fuzzer.
+#[test]
+fn nothing_is_acknowledged_that_no_packet_has_shown() {
+    let choices = b"\0\0\0\xff\xff\x07\0\xf8\x01\x01\x06<<\n\xf5\x08<<<<\0<p\x06\x06k";
+    let mut watch = Watch::default();
+    let mut conversations = Conversations::new(ConversationConfig::default(), fixed_isns(0, 0));
+    let events = chaos::events(choices);
+    for (index, event) in events.iter().enumerate() {
+        if index == events.len() / 2 {
+            let Ok(()) = conversations.settle(&mut watch);
+            let Ok(()) = conversations.resume(&mut Watch::default());
+        }
+        let Ok(()) = conversations.event(event, &mut watch);
+    }
+}
+
 /// Or the property before would hold of nothing.
 #[test]
 fn chaos_does_draw_packets() {

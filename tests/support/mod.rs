@@ -16,6 +16,8 @@ pub(crate) mod talk;
 pub(crate) mod talker;
 #[cfg(feature = "cli")]
 pub(crate) mod terminal;
+#[cfg(feature = "cli")]
+pub(crate) mod tshark;
 pub(crate) mod tunnel;
 pub(crate) mod verdict;
 pub(crate) mod watch;

@@ -1,9 +1,13 @@
 //! The real program as a process of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::events::PATIENCE;
 
@@ -36,10 +40,10 @@ impl Process {
         process
     }
 
-    /// As [`start`](Self::start), by a program that becomes it, such as nohup.
-    pub(crate) fn start_by(program: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.arg(env!("CARGO_BIN_EXE_tcp_tunn"));
+    /// As [`start`](Self::start), by a program that becomes it, such as nohup, and its arguments.
+    pub(crate) fn start_by(program: &[&str], args: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tcp_tunn"));
         let (mut process, stdout) = Self::spawn_by(command, args);
         process.stdout = Some(read_all(stdout));
         process.wait_until_listening(args);
@@ -51,6 +55,23 @@ impl Process {
         let (mut process, stdout) = Self::spawn(args);
         process.wait_until_listening(args);
         (process, stdout)
+    }
+
+    /// As [`start`](Self::start), with a terminal of so many columns for stderr. The lines of
+    /// stderr are then what is between line feeds.
+    pub(crate) fn start_on_terminal(args: &[&str], columns: u16) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        unlockpt(&terminal).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let stderr = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcp_tunn"));
+        command.stderr(stderr).env("TERM", "xterm").env_remove("NO_COLOR");
+        let (mut process, stdout) = Self::spawn_with(command, args, |_| File::from(terminal));
+        process.stdout = Some(read_all(stdout));
+        process.wait_until_listening(args);
+        process
     }
 
     /// Runs it to an end that it comes to by itself.
@@ -65,15 +86,20 @@ impl Process {
     }
 
     fn spawn_by(mut command: Command, args: &[&str]) -> (Self, ChildStdout) {
-        let mut child = command
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.stderr(Stdio::piped());
+        Self::spawn_with(command, args, |child| child.stderr.take().unwrap())
+    }
+
+    /// Spawns it, with stderr where the caller finds it again.
+    fn spawn_with<R: Read + Send + 'static>(
+        mut command: Command,
+        args: &[&str],
+        stderr: impl FnOnce(&mut Child) -> R,
+    ) -> (Self, ChildStdout) {
+        let command = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(stderr(&mut child));
         let (sender, stderr_lines) = channel();
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
@@ -114,6 +140,11 @@ impl Process {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status();
         assert!(sent.unwrap().success(), "SIG{name} was not sent");
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has ended.

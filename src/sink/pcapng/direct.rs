@@ -1,24 +1,24 @@
 //! Files past the page cache.
 //!
 //! A capture that goes through the page cache pays for pages that nobody will read again, and
-//! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from
-//! one buffer that is used over and over. Such a write must begin and end on a block of the
-//! disk, so what is flushed in between goes through an ordinary descriptor to the file's end, and
-//! stays in the buffer until the large write that covers it.
+//! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from two
+//! buffers that are used over and over: one is written while the other fills. Such a write must
+//! begin and end on a block of the disk, so what little is flushed in between goes through an
+//! ordinary descriptor to the file's end, and stays in the buffer until the large write over it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
+use super::aligned::{ALIGNMENT, Aligned};
+use super::behind::{Behind, Chunk};
 use super::output::Output;
 
-/// What a direct write begins and ends on; no disk has larger sectors.
-const ALIGNMENT: usize = 4096;
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
-/// An unassigned block type from the range for local use (pcapng 11.1), which readers skip.
-pub(super) const FILLER: u32 = 0x8000_0000 | 0x5450_4144;
+/// From how much on a flush is worth a direct write: less would be mostly filler.
+const FLUSH_MIN: usize = 64 << 10;
 /// The shortest block: type, length and length again.
 const BLOCK_MIN: usize = 12;
 
@@ -26,8 +26,8 @@ const BLOCK_MIN: usize = 12;
 pub(super) struct DirectFile {
     /// For what is flushed before it fills a chunk.
     ordinary: File,
-    /// For whole chunks; `None` once the file system has refused.
-    direct: Option<File>,
+    /// Writes full chunks while the next one fills.
+    behind: Behind,
     buffer: Aligned,
     /// Where the buffer's content begins in the file; a multiple of `ALIGNMENT`.
     start: u64,
@@ -41,37 +41,27 @@ impl DirectFile {
         // The very same file, whatever its path has become since.
         let same = format!("/proc/self/fd/{}", ordinary.as_raw_fd());
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
+        let behind = Behind::new(direct, ordinary.try_clone()?);
         let ordinary = ordinary.try_clone()?;
-        let buffer = Aligned::new();
-        Ok(Self { ordinary, direct: Some(direct), buffer, start: 0, flushed: 0 })
+        Ok(Self { ordinary, behind, buffer: Self::empty(), start: 0, flushed: 0 })
     }
 
-    /// Writes a full buffer. It is filled up so that it ends on a boundary with a whole block.
+    /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
+    fn empty() -> Aligned {
+        Aligned::with_capacity(2 * CHUNK)
+    }
+
+    /// Hands a full buffer over. It is filled up so that it ends on a boundary with a whole block.
     fn write_chunk(&mut self) -> io::Result<()> {
         let filler = filler_len(self.buffer.len());
         self.buffer.push_filler(filler);
-        let chunk = self.buffer.filled();
-        let written = match &self.direct {
-            Some(direct) => direct.write_all_at(chunk, self.start),
-            None => self.ordinary.write_all_at(chunk, self.start),
-        };
-        match written {
-            // Some file systems refuse only now.
-            Err(error) if self.direct.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
-                self.direct = None;
-                self.ordinary.write_all_at(chunk, self.start)?;
-            }
-            Err(error) => {
-                // A full disk shall not leave half a block behind.
-                let _ = self.ordinary.set_len(self.start + self.flushed as u64);
-                return Err(error);
-            }
-            Ok(()) => {}
-        }
-        self.start += chunk.len() as u64;
-        self.buffer.clear();
+        self.behind.settle()?;
+        let spare = self.behind.take_spare().unwrap_or_else(Self::empty);
+        let buffer = std::mem::replace(&mut self.buffer, spare);
+        let (start, flushed) = (self.start, self.flushed);
+        self.start += buffer.len() as u64;
         self.flushed = 0;
-        Ok(())
+        self.behind.write(Chunk { buffer, start, flushed })
     }
 }
 
@@ -82,6 +72,14 @@ impl Output for DirectFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        // Through the page cache it would be written twice, and the direct write over it would
+        // have to wait for the first time.
+        if self.buffer.len() >= FLUSH_MIN {
+            self.write_chunk()?;
+            return self.behind.settle();
+        }
+        // Without the chunk before it what is flushed would lie behind a hole.
+        self.behind.settle()?;
         let fresh = &self.buffer.filled()[self.flushed..];
         let end = self.start + self.flushed as u64;
         if let Err(error) = self.ordinary.write_all_at(fresh, end) {
@@ -97,6 +95,7 @@ impl Output for DirectFile {
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.behind.settle()?;
         // What is still in the buffer will be written from there once more.
         if let Some(at) = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()) {
             self.buffer.patch(at, bytes);
@@ -117,77 +116,9 @@ const fn filler_len(len: usize) -> usize {
     }
 }
 
-/// Memory that begins on a boundary, found within an ordinary vector.
-struct Aligned {
-    memory: Vec<u8>,
-    /// The unused bytes before the boundary.
-    skip: usize,
-}
-
-impl Aligned {
-    /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
-    fn new() -> Self {
-        let mut aligned = Self { memory: Vec::with_capacity(2 * CHUNK), skip: 0 };
-        aligned.align();
-        aligned
-    }
-
-    /// Skips to the first boundary of an empty vector.
-    fn align(&mut self) {
-        self.skip = self.memory.as_ptr().align_offset(ALIGNMENT);
-        self.memory.resize(self.skip, 0);
-    }
-
-    fn len(&self) -> usize {
-        self.memory.len() - self.skip
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.memory[self.skip..]
-    }
-
-    fn clear(&mut self) {
-        self.memory.truncate(self.skip);
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        if self.memory.capacity() - self.memory.len() < bytes.len() + 2 * ALIGNMENT {
-            self.grow(bytes.len() + 2 * ALIGNMENT);
-        }
-        self.memory.extend_from_slice(bytes);
-    }
-
-    /// Moves to larger memory, aligned again: growing in place would lose the alignment.
-    fn grow(&mut self, by: usize) {
-        let mut larger = Self { memory: Vec::new(), skip: 0 };
-        larger.memory.reserve_exact(ALIGNMENT + 2 * (self.len() + by));
-        larger.align();
-        larger.memory.extend_from_slice(self.filled());
-        *self = larger;
-    }
-
-    fn patch(&mut self, at: usize, bytes: &[u8]) {
-        let at = self.skip + at;
-        if let Some(place) = self.memory.get_mut(at..at + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
-    }
-
-    fn push_filler(&mut self, len: usize) {
-        if len == 0 {
-            return;
-        }
-        let end = self.memory.len() + len;
-        let word = len as u32;
-        self.memory.extend_from_slice(&FILLER.to_le_bytes());
-        self.memory.extend_from_slice(&word.to_le_bytes());
-        self.memory.resize(end - 4, 0);
-        self.memory.extend_from_slice(&word.to_le_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::aligned::FILLER;
     use super::*;
 
     /// A block of an unknown type, `len` bytes long.

@@ -25,13 +25,18 @@ impl Fifo {
         Self { path, open: None, kept: Vec::new() }
     }
 
+    /// Something to write to, which may not wait, if the FIFO has a reader.
+    fn probe(&self) -> io::Result<Option<File>> {
+        match file::open_fifo(&self.path, libc::O_NONBLOCK) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            probe => probe.map(Some),
+        }
+    }
+
     /// Opens the FIFO if it has a reader.
     fn open(&mut self) -> io::Result<Option<&mut File>> {
         if self.open.is_none() {
-            let probe = match file::open_fifo(&self.path, libc::O_NONBLOCK) {
-                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
-                probe => probe?,
-            };
+            let Some(probe) = self.probe()? else { return Ok(None) };
             // Now that it has a reader, this does not wait; writes to it will.
             let mut file = file::open_fifo(&self.path, 0)?;
             drop(probe);
@@ -56,8 +61,13 @@ impl Output for Fifo {
         }
     }
 
+    /// Fails, too, where the reader has left, so that this is noticed also while there is nothing
+    /// to write.
     fn flush(&mut self) -> io::Result<()> {
-        self.open().map(drop)
+        if self.open()?.is_some() && self.probe()?.is_none() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
     }
 
     fn finish(&mut self) -> io::Result<()> {

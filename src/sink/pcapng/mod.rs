@@ -3,6 +3,8 @@
 //! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
 //! written to; [`PcapOverIpSink`] to whoever connects.
 
+mod aligned;
+mod behind;
 mod compress;
 mod direct;
 mod fifo;
@@ -253,8 +255,11 @@ impl Sink for PcapngSink {
         if self.flushed.elapsed() < FLUSH_PACE || self.update_secrets(self.last)? {
             return Ok(());
         }
-        self.flushed = Instant::now();
-        self.write_out()?;
+        // A tick with nothing to write shall not keep back what is said just after it.
+        if !self.section.pending().is_empty() {
+            self.flushed = Instant::now();
+            self.write_out()?;
+        }
         self.output.flush()
     }
 

@@ -1,7 +1,7 @@
 //! Captures over TCP: whoever connects is sent one, from then on.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -43,14 +43,15 @@ pub struct PcapOverIpSink {
 }
 
 impl PcapOverIpSink {
-    /// Listens on `address`. For each reader up to `buffer_bytes` may wait; when they do, the
-    /// capture waits or the reader is disconnected, as `on_slow` says.
+    /// Listens on `address`, of several on the first that can be. For each reader up to
+    /// `buffer_bytes` may wait; when they do, the capture waits or the reader is disconnected, as
+    /// `on_slow` says.
     ///
     /// # Errors
     ///
     /// The address cannot be listened on.
     pub fn bind(
-        address: SocketAddr,
+        address: impl ToSocketAddrs,
         options: PcapngOptions,
         on_slow: OnSlow,
         buffer_bytes: usize,

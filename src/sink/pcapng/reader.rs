@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
-use super::direct::FILLER;
+use super::aligned::FILLER;
 use crate::sink::OnSlow;
 
 /// How often a reader that has closed its end is asked whether it still reads.

@@ -1,0 +1,172 @@
+//! The tunnel's counters in words.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use indicatif::HumanBytes;
+use tcp_tunn::sink::SinkReport;
+use tcp_tunn::sink::pcapng::CaptureStats;
+use tcp_tunn::tunnel::{Counts, Handle, Stats, Summary};
+
+/// What the captures hold. Where there are two they show the same.
+#[derive(Clone, Default)]
+pub(super) struct Captures(pub(super) Vec<CaptureStats>);
+
+impl Captures {
+    fn largest(&self, of: impl Fn(&CaptureStats) -> u64) -> Option<u64> {
+        self.0.iter().map(of).max()
+    }
+}
+
+/// Bytes a second, in each direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rates {
+    to_server: u64,
+    to_client: u64,
+}
+
+/// Tells how fast bytes passed since it was last asked.
+struct Meter {
+    at: Instant,
+    counts: Counts,
+}
+
+impl Meter {
+    fn rates(&mut self, now: Instant, counts: Counts) -> Rates {
+        let elapsed = now.duration_since(self.at);
+        let rate = |of: fn(&Counts) -> u64| {
+            a_second(of(&counts).saturating_sub(of(&self.counts)), elapsed)
+        };
+        let rates = Rates { to_server: rate(to_server), to_client: rate(to_client) };
+        (self.at, self.counts) = (now, counts);
+        rates
+    }
+}
+
+fn a_second(bytes: u64, elapsed: Duration) -> u64 {
+    // A moment that is too short would make much of little.
+    (bytes as f64 / elapsed.as_secs_f64().max(1e-3)).round() as u64
+}
+
+fn to_server(counts: &Counts) -> u64 {
+    counts.totals.client_to_server.received
+}
+
+fn to_client(counts: &Counts) -> u64 {
+    counts.totals.server_to_client.received
+}
+
+/// Watches a tunnel that runs.
+pub(super) struct Gauge {
+    handle: Handle,
+    captures: Captures,
+    meter: Meter,
+}
+
+impl Gauge {
+    pub(super) fn new(handle: Handle, captures: Captures) -> Self {
+        let meter = Meter { at: Instant::now(), counts: Counts::default() };
+        Self { handle, captures, meter }
+    }
+
+    /// All there is to know, the rates since the last time.
+    pub(super) fn full(&mut self) -> String {
+        let (stats, rates) = self.read();
+        full(&stats, rates)
+    }
+
+    /// What fits a line of a terminal, the rates since the last time.
+    pub(super) fn short(&mut self) -> String {
+        let (stats, rates) = self.read();
+        short(&stats, rates, self.captures.largest(CaptureStats::bytes))
+    }
+
+    fn read(&mut self) -> (Stats, Rates) {
+        let stats = self.handle.stats();
+        let rates = self.meter.rates(Instant::now(), stats.counts);
+        (stats, rates)
+    }
+}
+
+fn full(stats: &Stats, rates: Rates) -> String {
+    let counts = &stats.counts;
+    let mut line = [
+        format!("{} of {}", counted(open(counts), "connection", " open"), counts.connections),
+        passed(to_server(counts), " client to server", rates.to_server),
+        passed(to_client(counts), " server to client", rates.to_client),
+    ]
+    .join(", ");
+    for sink in &stats.sinks {
+        let (queued, room) = (sink.queued_bytes, counted(sink.buffer_bytes as u64, "byte", ""));
+        line += &format!("; {}: {queued} of {room} queued", sink.name);
+        line += &format!(", {}", counted(sink.dropped_bytes, "byte", " dropped"));
+    }
+    line
+}
+
+fn passed(bytes: u64, way: &str, rate: u64) -> String {
+    format!("{} at {}", counted(bytes, "byte", way), counted(rate, "byte", "/s"))
+}
+
+fn short(stats: &Stats, rates: Rates, captured: Option<u64>) -> String {
+    let counts = &stats.counts;
+    let mut parts = vec![
+        format!("{} open of {}", open(counts), counts.connections),
+        format!("-> {}/s", HumanBytes(rates.to_server)),
+        format!("<- {}/s", HumanBytes(rates.to_client)),
+    ];
+    parts.extend(captured.map(|bytes| format!("{} captured", HumanBytes(bytes))));
+    let dropped = stats.sinks.iter().map(|sink| sink.dropped_bytes).sum();
+    parts.push(format!("{} dropped", HumanBytes(dropped)));
+    parts.join(", ")
+}
+
+fn open(counts: &Counts) -> u64 {
+    counts.connections.saturating_sub(counts.closed)
+}
+
+/// What a tunnel did, when it has ended.
+pub(super) fn summary(summary: &Summary, captures: &Captures) -> String {
+    let counts = &summary.counts;
+    let dropped = summary.sinks.iter().map(|sink: &SinkReport| sink.dropped_bytes).sum();
+    [
+        counted(counts.connections, "connection", ""),
+        counted(to_server(counts), "byte", " client to server"),
+        counted(to_client(counts), "byte", " server to client"),
+        counted(captures.largest(CaptureStats::packets).unwrap_or_default(), "packet", ""),
+        counted(dropped, "byte", " dropped"),
+    ]
+    .join(", ")
+}
+
+fn counted(count: u64, what: &str, how: impl Display) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}{how}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(0, "byte", "/s"), "0 bytes/s");
+        assert_eq!(counted(1, "connection", " open"), "1 connection open");
+        assert_eq!(counted(2, "connection", " open"), "2 connections open");
+    }
+
+    #[test]
+    fn rates_are_those_since_the_last_time() {
+        let start = Instant::now();
+        let mut meter = Meter { at: start, counts: Counts::default() };
+        let mut counts = Counts::default();
+        counts.totals.client_to_server.received = 3000;
+        counts.totals.server_to_client.received = 500;
+        let rates = meter.rates(start + Duration::from_secs(2), counts);
+        assert_eq!(rates, Rates { to_server: 1500, to_client: 250 });
+        counts.totals.server_to_client.received = 600;
+        let rates = meter.rates(start + Duration::from_millis(2100), counts);
+        assert_eq!(rates, Rates { to_server: 0, to_client: 1000 });
+        assert_eq!(a_second(7, Duration::ZERO), 7000, "no division by zero");
+    }
+}

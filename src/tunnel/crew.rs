@@ -1,0 +1,116 @@
+//! The threads of a tunnel: each has all that it needs before the first client is served.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::builder::Route;
+use super::error::{BindError, RunError};
+use super::stop::{Phase, Phases};
+use super::worker::{Shared, Station, serve};
+use crate::ring::{self, RingError};
+use crate::sink::words_of;
+
+/// The workers of a tunnel that does not run yet. Dropped, they end.
+pub(super) struct Crew(Vec<Member>);
+
+/// A worker on its thread, with its ring and its listeners, waiting for the word to begin.
+struct Member {
+    begin: SyncSender<Arc<Shared>>,
+    thread: JoinHandle<()>,
+}
+
+/// How a worker tells that it is ready, or why it will not be.
+type Ready = SyncSender<Result<(), BindError>>;
+
+impl Crew {
+    /// Starts as many workers as there are to be, and waits until each is ready.
+    pub(super) fn muster(routes: &Arc<[Route]>, workers: usize) -> Result<Self, BindError> {
+        let (ready, is_ready) = sync_channel(workers);
+        let start = |index| Member::start(Arc::clone(routes), index, workers, ready.clone());
+        let crew = Self((0..workers).map(start).collect::<Result<_, _>>()?);
+        drop(ready);
+        for _ in 0..workers {
+            // A worker that says nothing has panicked.
+            let panicked = |gone| Err(RingError::from(io::Error::other(gone)).into());
+            is_ready.recv().unwrap_or_else(panicked)?;
+        }
+        Ok(crew)
+    }
+
+    /// Lets all of them serve, and waits until all have ended.
+    pub(super) fn serve(mut self, shared: &Arc<Shared>) -> Result<(), RunError> {
+        for member in &self.0 {
+            // Fails only if it panicked, which is told when it is joined.
+            let _ = member.begin.send(Arc::clone(shared));
+        }
+        self.join().map_or(Ok(()), |words| Err(RunError::Panic(words)))
+    }
+
+    /// Waits for the end of all; the words of the first that panicked.
+    fn join(&mut self) -> Option<String> {
+        let ended = self.0.drain(..).map(|Member { begin, thread }| {
+            drop(begin);
+            thread.join()
+        });
+        let ended: Vec<_> = ended.collect();
+        let panics = ended.into_iter().filter_map(Result::err);
+        panics.map(|panic: Box<dyn Any + Send>| words_of(&*panic).to_owned()).next()
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl Member {
+    fn start(
+        routes: Arc<[Route]>,
+        index: usize,
+        workers: usize,
+        ready: Ready,
+    ) -> Result<Self, BindError> {
+        let (begin, may_begin) = sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+        let thread = thread.spawn(move || {
+            let work = work(&routes, index, workers, &ready, &may_begin);
+            if let Err(error) = ring::block_on(work) {
+                let _ = ready.send(Err(error.into()));
+            }
+        });
+        Ok(Self { begin, thread: thread.map_err(BindError::Thread)? })
+    }
+}
+
+async fn work(
+    routes: &[Route],
+    index: usize,
+    workers: usize,
+    ready: &Ready,
+    may_begin: &Receiver<Arc<Shared>>,
+) {
+    let station = match Station::new(routes, workers) {
+        Ok(station) => station,
+        Err(error) => return drop(ready.send(Err(BindError::Listener(error)))),
+    };
+    let _ = ready.send(Ok(()));
+    // Nothing else is on this ring yet, so that the thread may wait.
+    if let Ok(shared) = may_begin.recv() {
+        let _others = StopOthers(shared.phases.clone());
+        serve(&shared, station, index).await;
+    }
+}
+
+/// Stops the tunnel when a worker ends before it was told to: it panicked, and the others shall
+/// not go on without it, as if nothing had happened.
+struct StopOthers(Phases);
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        self.0.advance(Phase::Draining);
+    }
+}
