@@ -13,7 +13,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::counters::Gauge;
 use super::status::Stderr;
-use super::tell;
 
 /// What signals act on.
 pub(super) struct Signals {
@@ -72,7 +71,7 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = caught.interrupt.recv() => {
-                    leave_echo();
+                    self.leave_echo();
                     self.end(&mut is_stopping);
                 }
                 _ = caught.terminate.recv() => self.end(&mut is_stopping),
@@ -82,6 +81,13 @@ impl Signals {
                 },
                 _ = caught.user.recv() => self.show(),
             }
+        }
+    }
+
+    /// A terminal shows `^C` for the key that sent the signal: what follows begins a new line.
+    fn leave_echo(&self) {
+        if io::stderr().is_terminal() {
+            self.stderr.tell("");
         }
     }
 
@@ -100,13 +106,6 @@ impl Signals {
             self.stderr.tell(self.table.to_string().trim_end());
         }
         self.stderr.tell(self.gauge.full());
-    }
-}
-
-/// A terminal shows `^C` for the key that sent the signal: what follows begins a line of its own.
-fn leave_echo() {
-    if io::stderr().is_terminal() {
-        tell("");
     }
 }
 

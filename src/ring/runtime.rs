@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -78,8 +80,21 @@ const COMPLETIONS: u32 = 4;
 /// How long the kernel may take to give back the locked memory of rings that are gone.
 const RELEASE: Duration = Duration::from_millis(500);
 
+/// No fewer descriptors than a runtime opens: a ring, an epoll, pipes and events.
+const DESCRIPTORS: usize = 8;
+
+/// One thread at a time sets up its runtime, so that what it found free is still free for it.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Makes sure that there are descriptors for a runtime: tokio panics where there are none.
+fn find_descriptors() -> io::Result<()> {
+    (0..DESCRIPTORS).map(|_| UnixDatagram::unbound()).collect::<io::Result<Vec<_>>>().map(drop)
+}
+
 /// Sets up a ring on this thread, as large as the kernel allows.
 fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
+    let _turn = TURN.lock();
+    find_descriptors()?;
     let started = Instant::now();
     let mut submissions = SUBMISSIONS;
     loop {
