@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
 rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
-runs=5 only=. short= build=build
+runs=5 only=. short="" build=build
 while [ $# -gt 0 ]; do
     case $1 in
         --short) short=yes runs=1 ;;
@@ -71,7 +71,7 @@ ends="--from {from} --to {to}"
 capture=$out/run.pcapng
 socat_ends="TCP-LISTEN:{from_port},bind=127.0.0.1,reuseaddr,nodelay,backlog=1024,fork TCP:{to},nodelay"
 declare -A relay=(
-    [direct]=
+    [direct]=""
     [ours]="$tunnel $ends --quiet"
     [ours-pcap]="$tunnel $ends --quiet --pcap $capture"
     [ours-hexdump]="$tunnel $ends"
@@ -102,10 +102,10 @@ run() {
             ${command:+--relay "$command"} "$@" 2>> "$out/load.log")
         local status=$?
         rm -f "$out/run.pcap"
-        [ $status = 0 ] && break
+        [ "$status" = 0 ] && break
         echo "$row $name: failed, attempt $attempt, see $out/load.log" >&2
     done
-    if [ $status = 0 ]; then echo "$line" >> "$out/runs.jsonl"; else record "$row" "$name" failed 1; fi
+    if [ "$status" = 0 ]; then echo "$line" >> "$out/runs.jsonl"; else record "$row" "$name" failed 1; fi
 }
 
 row_bulk() {
@@ -185,7 +185,7 @@ row_scale() {
                 local plain_command=${relay[$name]}
                 relay[$name]+=" --workers $workers"
                 run "scale-w$workers-c$connections" $name \
-                    bulk --connections "$(many "$connections")" --bytes $bytes
+                    bulk --connections "$(many "$connections")" --bytes $((bytes / 3))
                 relay[$name]=$plain_command
                 rm -f "$capture"
             done

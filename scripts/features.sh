@@ -46,7 +46,7 @@ check_rust_version() {
         echo "$found" >&2
         return 1
     fi
-    if command -v rustup >/dev/null && rustup toolchain list | grep -q "^$rust_version[.-]"; then
+    if command -v rustup >/dev/null && rustup toolchain list | grep -q "^${rust_version}[.-]"; then
         cargo "+$rust_version" check --quiet --lib --bins
     else
         echo "    not built with it: that toolchain is not installed" \

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What bench.sh and soak.sh share. Sourced, from the package's root.
 
 out=target/bench
