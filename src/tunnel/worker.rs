@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -97,6 +98,9 @@ fn places(max_connections: usize, other_files: usize) -> usize {
     max_connections.clamp(1, possible)
 }
 
+/// No longer than any time-out is by default.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// What the connections of one worker share.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
@@ -151,14 +155,28 @@ pub(super) async fn serve(shared: &Arc<Shared>, station: Station, index: usize) 
         shared.phases.reached(Phase::Draining).await;
         listeners.iter().for_each(Listener::stop);
     };
-    tokio::join!(
-        stopping,
-        poll_fn(|context| {
-            accepting.retain_mut(|accept| accept.as_mut().poll(context).is_pending());
-            if accepting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-    );
-    worker.drain().await;
+    let serving = async {
+        tokio::join!(
+            stopping,
+            poll_fn(|context| {
+                accepting.retain_mut(|accept| accept.as_mut().poll(context).is_pending());
+                if accepting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            })
+        );
+        worker.drain().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = beat() => {}
+    }
+}
+
+/// Keeps a timer that is due before those of connections: each that is due before all others
+/// costs tokio a system call, and one thus costs every connection none.
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
+    }
 }
 
 impl Worker {
