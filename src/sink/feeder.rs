@@ -20,6 +20,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 const NAP: Duration = Duration::from_millis(1);
 /// The room from which on a queue does not fill up in a nap.
 const ROOM_FOR_NAP: usize = 16 << 20;
+/// So many bytes are worth being woken for, and are best taken while they are in the cache.
+const WORTH_WAKING: usize = 64 << 10;
 
 /// What a sink's thread works on.
 pub(super) struct Feeder {
@@ -39,6 +41,8 @@ pub(super) struct Feeder {
     ticking: bool,
     /// Whether events may gather while the thread sleeps.
     naps: bool,
+    /// What events took of the queue since it was last empty.
+    fed: usize,
     /// Whether the queue's end has come.
     finishing: bool,
 }
@@ -62,6 +66,7 @@ impl Feeder {
             dirty: false,
             ticking,
             naps: lane.capacity >= ROOM_FOR_NAP,
+            fed: 0,
             finishing: false,
         }
     }
@@ -100,6 +105,7 @@ impl Feeder {
                     self.at_hand = None;
                     self.dirty = true;
                     self.freed += cost;
+                    self.fed += cost;
                     if self.freed > self.release_at {
                         self.release();
                     }
@@ -127,7 +133,7 @@ impl Feeder {
         }
         self.release();
         self.flush()?;
-        if self.naps {
+        if std::mem::take(&mut self.fed) < WORTH_WAKING && self.naps {
             std::thread::sleep(NAP);
             if let Some(message) = self.waiting() {
                 return Ok(Some(message));
