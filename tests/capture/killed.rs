@@ -59,7 +59,7 @@ fn count_aloud(mut stream: TcpStream) -> Vec<Instant> {
 
 /// Says much, but no more than the capture can keep up with: what waits in a sink's queue is lost.
 fn talk_on(mut stream: TcpStream) {
-    let chunk = vec![0; 64 << 10];
+    let chunk = vec![0; 8 << 10];
     let mut answers = stream.try_clone().unwrap();
     let hearing = std::thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
     while stream.write_all(&chunk).is_ok() {

@@ -39,10 +39,18 @@ impl Aligned {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.memory.capacity() - self.memory.len() < bytes.len() + 2 * ALIGNMENT {
-            self.grow(bytes.len() + 2 * ALIGNMENT);
+        self.reserve(bytes.len()).extend_from_slice(bytes);
+    }
+
+    /// The vector, for no more than `more` bytes to be appended: past them it would have to grow,
+    /// and that would lose the alignment.
+    pub(super) fn reserve(&mut self, more: usize) -> &mut Vec<u8> {
+        // And for a filler.
+        let more = more + 2 * ALIGNMENT;
+        if self.memory.capacity() - self.memory.len() < more {
+            self.grow(more);
         }
-        self.memory.extend_from_slice(bytes);
+        &mut self.memory
     }
 
     /// Moves to larger memory, aligned again: growing in place would lose the alignment.

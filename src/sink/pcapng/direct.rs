@@ -68,6 +68,14 @@ impl DirectFile {
 impl Output for DirectFile {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
         self.buffer.push(blocks);
+        self.appended()
+    }
+
+    fn memory(&mut self, room: usize) -> Option<&mut Vec<u8>> {
+        Some(self.buffer.reserve(room))
+    }
+
+    fn appended(&mut self) -> io::Result<()> {
         if self.buffer.len() >= CHUNK { self.write_chunk() } else { Ok(()) }
     }
 

@@ -33,8 +33,8 @@ use self::secrets::Secrets;
 use self::section::{Preamble, Section};
 use self::series::Series;
 use super::{Interest, Sink};
-use crate::event::{Event, Timestamp};
-use crate::packet::{ConversationConfig, Conversations};
+use crate::event::{Event, EventKind, Timestamp};
+use crate::packet::{ConversationConfig, Conversations, SegmentSize};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
@@ -57,6 +57,7 @@ type OnStop = Box<dyn FnOnce() + Send>;
 /// packets wait up to 200 ms more for them.
 pub struct PcapngSink {
     conversations: Conversations,
+    segment_size: SegmentSize,
     preamble: Preamble,
     section: Section,
     output: Box<dyn Output>,
@@ -121,6 +122,7 @@ impl PcapngSink {
         let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
             conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
+            segment_size,
             section: Section::begin(preamble.clone())?,
             preamble,
             output,
@@ -169,15 +171,52 @@ impl PcapngSink {
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        let (packets, dropped_bytes) = self.section.take_counts();
         let pending = self.section.pending();
-        if !pending.is_empty() {
+        let len = pending.len();
+        if len > 0 {
             self.output.write(pending)?;
+            pending.clear();
         }
-        self.file_bytes += pending.len() as u64;
-        self.stats.add(packets, pending.len() as u64, dropped_bytes);
-        pending.clear();
+        self.count(len);
         Ok(())
+    }
+
+    /// Counts bytes that the output has taken, and what they hold.
+    fn count(&mut self, len: usize) {
+        let (packets, dropped_bytes) = self.section.take_counts();
+        self.file_bytes += len as u64;
+        self.stats.add(packets, len as u64, dropped_bytes);
+    }
+
+    /// Draws the packets of an event: straight into the output's memory where it has some, and
+    /// they need not wait for keys.
+    fn draw(&mut self, event: &Event) -> io::Result<()> {
+        let room = self.room_for(event);
+        let is_direct = self.secrets.is_none() && self.output.memory(room).is_some();
+        if is_direct {
+            self.write_out()?;
+        }
+        let memory = if is_direct { self.output.memory(room) } else { None };
+        let Some(memory) = memory else {
+            return self.conversations.event(event, &mut self.section);
+        };
+        let before = memory.len();
+        // To the section, which only appends to it now, it is what is pending.
+        std::mem::swap(memory, self.section.pending());
+        let drawn = self.conversations.event(event, &mut self.section);
+        std::mem::swap(memory, self.section.pending());
+        let len = memory.len() - before;
+        self.count(len);
+        drawn?;
+        self.output.appended()
+    }
+
+    /// More than the packets of an event take: their data, and for each segment of it, and for
+    /// what else comes with it, a block with headers and comments.
+    fn room_for(&self, event: &Event) -> usize {
+        const BLOCK: usize = 256;
+        let len = if let EventKind::Data { bytes, .. } = &event.kind { bytes.len() } else { 0 };
+        len + (len / usize::from(self.segment_size.get()) + 64) * BLOCK
     }
 
     /// Does what has come due.
@@ -246,7 +285,7 @@ impl Sink for PcapngSink {
             secrets.watch(event);
         }
         if !self.stopped {
-            self.conversations.event(event, &mut self.section)?;
+            self.draw(event)?;
         }
         self.turn(event.time)
     }

@@ -14,6 +14,17 @@ pub(super) trait Output: Send {
     /// Takes blocks; they may be kept back until [`flush`](Self::flush).
     fn write(&mut self, blocks: &[u8]) -> io::Result<()>;
 
+    /// Memory with room for that much more, to which blocks may be appended instead of being
+    /// handed over; [`appended`](Self::appended) comes after. `None` where there is none.
+    fn memory(&mut self, _room: usize) -> Option<&mut Vec<u8>> {
+        None
+    }
+
+    /// Takes the blocks that were appended to the [`memory`](Self::memory).
+    fn appended(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes all that was taken visible to readers.
     fn flush(&mut self) -> io::Result<()>;
 
