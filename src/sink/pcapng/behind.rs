@@ -12,8 +12,6 @@ use super::aligned::Aligned;
 pub(super) struct Chunk {
     pub(super) buffer: Aligned,
     pub(super) start: u64,
-    /// How much of it the file has already.
-    pub(super) flushed: usize,
 }
 
 /// Writes chunks on a thread of its own, which it has from the first chunk on.
@@ -66,7 +64,7 @@ impl Behind {
         Ok(())
     }
 
-    /// The empty buffer of a chunk that was written, to fill again.
+    /// The buffer of a chunk that was written, to fill again.
     pub(super) const fn take_spare(&mut self) -> Option<Aligned> {
         self.spare.take()
     }
@@ -103,27 +101,26 @@ impl Drop for Thread {
 }
 
 impl Files {
-    fn write(&mut self, Chunk { mut buffer, start, flushed }: Chunk) -> io::Result<Aligned> {
-        let bytes = buffer.filled();
-        let mut written = match &self.direct {
-            Some(direct) => direct.write_all_at(bytes, start),
-            None => self.ordinary.write_all_at(bytes, start),
-        };
-        // Some file systems refuse only now.
-        if self.direct.is_some() && is_refusal(&written) {
-            self.direct = None;
-            written = self.ordinary.write_all_at(bytes, start);
-        }
-        if let Err(error) = written {
+    fn write(&mut self, Chunk { buffer, start }: Chunk) -> io::Result<Aligned> {
+        let (head, rest) = buffer.split();
+        let middle = start + head.len() as u64;
+        let written = self.ordinary.write_all_at(head, start);
+        if let Err(error) = written.and_then(|()| self.write_direct(rest, middle)) {
             // A full disk shall not leave half a block behind.
-            let _ = self.ordinary.set_len(start + flushed as u64);
+            let _ = self.ordinary.set_len(start);
             return Err(error);
         }
-        buffer.clear();
         Ok(buffer)
     }
-}
 
-fn is_refusal(written: &io::Result<()>) -> bool {
-    written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    fn write_direct(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {
+        if let Some(direct) = &self.direct {
+            match direct.write_all_at(bytes, start) {
+                // Some file systems refuse only now.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.direct = None,
+                written => return written,
+            }
+        }
+        self.ordinary.write_all_at(bytes, start)
+    }
 }

@@ -3,15 +3,18 @@
 //! A capture that goes through the page cache pays for pages that nobody will read again, and
 //! waits when the disk is behind. Large writes go straight to the disk here (`O_DIRECT`), from two
 //! buffers that are used over and over: one is written while the other fills. Such a write must
-//! begin and end on a block of the disk, so what little is flushed in between goes through an
-//! ordinary descriptor to the file's end, and stays in the buffer until the large write over it.
+//! begin and end on a block of the disk; what comes before its first boundary, and what little is
+//! flushed in between, goes through an ordinary descriptor.
+//!
+//! No byte goes both ways: a direct write over what the page cache has not written yet waits until
+//! it has, which on a busy machine takes seconds.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::aligned::{ALIGNMENT, Aligned};
+use super::aligned::Aligned;
 use super::behind::{Behind, Chunk};
 use super::output::Output;
 
@@ -19,8 +22,6 @@ use super::output::Output;
 const CHUNK: usize = 4 << 20;
 /// From how much on a flush is worth a direct write: less would be mostly filler.
 const FLUSH_MIN: usize = 64 << 10;
-/// The shortest block: type, length and length again.
-const BLOCK_MIN: usize = 12;
 
 /// A file that is written in large direct writes, and small ordinary ones for what is flushed.
 pub(super) struct DirectFile {
@@ -28,11 +29,10 @@ pub(super) struct DirectFile {
     ordinary: File,
     /// Writes full chunks while the next one fills.
     behind: Behind,
+    /// What the file does not have yet.
     buffer: Aligned,
-    /// Where the buffer's content begins in the file; a multiple of `ALIGNMENT`.
-    start: u64,
-    /// How much of the buffer the file has already.
-    flushed: usize,
+    /// Where in the file the buffer's content belongs.
+    end: u64,
 }
 
 impl DirectFile {
@@ -43,7 +43,7 @@ impl DirectFile {
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
         let behind = Behind::new(direct, ordinary.try_clone()?);
         let ordinary = ordinary.try_clone()?;
-        Ok(Self { ordinary, behind, buffer: Self::empty(), start: 0, flushed: 0 })
+        Ok(Self { ordinary, behind, buffer: Self::empty(), end: 0 })
     }
 
     /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
@@ -51,17 +51,16 @@ impl DirectFile {
         Aligned::with_capacity(2 * CHUNK)
     }
 
-    /// Hands a full buffer over. It is filled up so that it ends on a boundary with a whole block.
+    /// Hands the buffer over, filled up so that it ends on a boundary with a whole block.
     fn write_chunk(&mut self) -> io::Result<()> {
-        let filler = filler_len(self.buffer.len());
-        self.buffer.push_filler(filler);
+        self.buffer.fill_up();
         self.behind.settle()?;
-        let spare = self.behind.take_spare().unwrap_or_else(Self::empty);
+        let start = self.end;
+        self.end += self.buffer.len() as u64;
+        let mut spare = self.behind.take_spare().unwrap_or_else(Self::empty);
+        spare.restart(self.end);
         let buffer = std::mem::replace(&mut self.buffer, spare);
-        let (start, flushed) = (self.start, self.flushed);
-        self.start += buffer.len() as u64;
-        self.flushed = 0;
-        self.behind.write(Chunk { buffer, start, flushed })
+        self.behind.write(Chunk { buffer, start })
     }
 }
 
@@ -80,47 +79,32 @@ impl Output for DirectFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Through the page cache it would be written twice, and the direct write over it would
-        // have to wait for the first time.
         if self.buffer.len() >= FLUSH_MIN {
             self.write_chunk()?;
             return self.behind.settle();
         }
         // Without the chunk before it what is flushed would lie behind a hole.
         self.behind.settle()?;
-        let fresh = &self.buffer.filled()[self.flushed..];
-        let end = self.start + self.flushed as u64;
-        if let Err(error) = self.ordinary.write_all_at(fresh, end) {
-            let _ = self.ordinary.set_len(end);
+        if let Err(error) = self.ordinary.write_all_at(self.buffer.filled(), self.end) {
+            let _ = self.ordinary.set_len(self.end);
             return Err(error);
         }
-        self.flushed = self.buffer.len();
+        self.end += self.buffer.len() as u64;
+        self.buffer.restart(self.end);
         Ok(())
     }
 
     fn patchable(&self) -> Option<u64> {
-        Some(self.start + self.buffer.len() as u64)
+        Some(self.end + self.buffer.len() as u64)
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.behind.settle()?;
-        // What is still in the buffer will be written from there once more.
-        if let Some(at) = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()) {
+        if let Some(at) = offset.checked_sub(self.end).and_then(|at| usize::try_from(at).ok()) {
             self.buffer.patch(at, bytes);
+            return Ok(());
         }
-        if offset < self.start + self.flushed as u64 {
-            self.ordinary.write_all_at(bytes, offset)?;
-        }
-        Ok(())
-    }
-}
-
-/// How long a filler block after `len` bytes has to be to end on a boundary; 0 for none.
-const fn filler_len(len: usize) -> usize {
-    match len.next_multiple_of(ALIGNMENT) - len {
-        0 => 0,
-        gap if gap < BLOCK_MIN => gap + ALIGNMENT,
-        gap => gap,
+        self.behind.settle()?;
+        self.ordinary.write_all_at(bytes, offset)
     }
 }
 
@@ -174,7 +158,7 @@ mod tests {
         }
         file.finish().unwrap();
         assert!(blocks(&std::fs::read(&path).unwrap()) == expected);
-        assert!(file.start > 0, "nothing was written in chunks");
+        assert!(file.end > CHUNK as u64, "nothing was written in chunks");
     }
 
     #[test]
@@ -193,14 +177,5 @@ mod tests {
         file.finish().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes[1000..1040].to_vec(), (1..=40).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn a_filler_is_a_block_or_nothing() {
-        for len in 0..3 * ALIGNMENT {
-            let filler = filler_len(len);
-            assert_eq!((len + filler) % ALIGNMENT, 0);
-            assert!(filler == 0 || filler >= BLOCK_MIN);
-        }
     }
 }
