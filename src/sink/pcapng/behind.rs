@@ -14,12 +14,14 @@ pub(super) struct Chunk {
     pub(super) start: u64,
 }
 
-/// Writes chunks on a thread of its own, which it has from the first chunk on.
+/// Writes chunks on a thread of its own.
 ///
 /// At most one chunk is under way: who has two to write waits for the first.
 pub(super) struct Behind {
-    files: Option<Files>,
-    thread: Option<Thread>,
+    /// `None` when there will be no more, which ends the thread.
+    chunks: Option<SyncSender<Chunk>>,
+    written: Receiver<io::Result<Aligned>>,
+    thread: Option<JoinHandle<()>>,
     is_under_way: bool,
     spare: Option<Aligned>,
 }
@@ -30,27 +32,27 @@ struct Files {
     ordinary: File,
 }
 
-struct Thread {
-    /// `None` when there will be no more, which ends the thread.
-    chunks: Option<SyncSender<Chunk>>,
-    written: Receiver<io::Result<Aligned>>,
-    thread: Option<JoinHandle<()>>,
-}
-
 impl Behind {
     /// Writes through `direct`; through `ordinary`, the same file, where that is refused.
-    pub(super) const fn new(direct: File, ordinary: File) -> Self {
-        let files = Some(Files { direct: Some(direct), ordinary });
-        Self { files, thread: None, is_under_way: false, spare: None }
+    pub(super) fn new(direct: File, ordinary: File) -> io::Result<Self> {
+        let (chunks, to_write) = sync_channel::<Chunk>(1);
+        let (done, written) = sync_channel(1);
+        let mut files = Files { direct: Some(direct), ordinary };
+        let run = move || {
+            for chunk in to_write {
+                if done.send(files.write(chunk)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("capture file".to_owned()).spawn(run)?;
+        let (chunks, thread) = (Some(chunks), Some(thread));
+        Ok(Self { chunks, written, thread, is_under_way: false, spare: None })
     }
 
     /// Begins to write a chunk. None may be under way.
     pub(super) fn write(&mut self, chunk: Chunk) -> io::Result<()> {
-        if let Some(files) = self.files.take() {
-            self.thread = Some(Thread::start(files)?);
-        }
-        let chunks = self.thread.as_ref().and_then(|thread| thread.chunks.as_ref());
-        let sent = chunks.is_some_and(|chunks| chunks.send(chunk).is_ok());
+        let sent = self.chunks.as_ref().is_some_and(|chunks| chunks.send(chunk).is_ok());
         self.is_under_way = sent;
         if sent { Ok(()) } else { Err(gone()) }
     }
@@ -58,8 +60,7 @@ impl Behind {
     /// Waits until no chunk is under way, and says what became of it.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.is_under_way) {
-            let thread = self.thread.as_ref().ok_or_else(gone)?;
-            self.spare = Some(thread.written.recv().map_err(|_| gone())??);
+            self.spare = Some(self.written.recv().map_err(|_| gone())??);
         }
         Ok(())
     }
@@ -74,23 +75,7 @@ fn gone() -> io::Error {
     io::Error::other("the thread that writes the file is gone")
 }
 
-impl Thread {
-    fn start(mut files: Files) -> io::Result<Self> {
-        let (chunks, to_write) = sync_channel::<Chunk>(1);
-        let (done, written) = sync_channel(1);
-        let run = move || {
-            for chunk in to_write {
-                if done.send(files.write(chunk)).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("capture file".to_owned()).spawn(run)?;
-        Ok(Self { chunks: Some(chunks), written, thread: Some(thread) })
-    }
-}
-
-impl Drop for Thread {
+impl Drop for Behind {
     /// What was handed over is in the file when this returns.
     fn drop(&mut self) {
         drop(self.chunks.take());

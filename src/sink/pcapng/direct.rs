@@ -41,7 +41,7 @@ impl DirectFile {
         // The very same file, whatever its path has become since.
         let same = format!("/proc/self/fd/{}", ordinary.as_raw_fd());
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
-        let behind = Behind::new(direct, ordinary.try_clone()?);
+        let behind = Behind::new(direct, ordinary.try_clone()?)?;
         let ordinary = ordinary.try_clone()?;
         Ok(Self { ordinary, behind, buffer: Self::empty(), end: 0 })
     }
