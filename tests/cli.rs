@@ -136,6 +136,11 @@ fn wrong_usage_is_told_in_one_line() {
             "stdout cannot rotate",
         ),
         (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "/dev/null", "--rotate-size", "1MB"],
+            "'/dev/null' is no file and cannot rotate",
+        ),
+        (&["--from", LOCAL, "--to", "h:1", "--tls-keylog", "/"], "'/' is no file (name the one of"),
+        (
             &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--rotate-files", "2"],
             "--rotate-files needs a size or an interval",
         ),

@@ -40,6 +40,19 @@ fn installed() -> TempDir {
 }
 
 #[test]
+fn half_a_tunnel_in_the_environment_does_not_hide_it() {
+    let program = env!("CARGO_BIN_EXE_tcp_tunn");
+    let asked = |question| {
+        let mut command = Command::new(program);
+        command.env("TCP_TUNN_FROM", "127.0.0.1:0").arg(question).output().unwrap()
+    };
+    for question in ["--extcap-interfaces", "--extcap-config", "--extcap-dlts"] {
+        let output = asked(question);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", said(&output));
+    }
+}
+
+#[test]
 fn wireshark_lists_it() {
     let home = installed();
     let list = said(&at_home(home.path(), "tshark").arg("-D").output().unwrap());

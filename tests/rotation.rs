@@ -183,6 +183,26 @@ fn a_ring_keeps_its_length_under_load() {
 }
 
 #[test]
+fn what_a_file_begins_with_does_not_fill_it() {
+    // Less than the headers have, and less than the room for keys.
+    for size in ["100", "10KB"] {
+        let folder = tempdir().unwrap();
+        let keys = folder.path().join("keys.log");
+        let keys = ["--tls-keylog", keys.to_str().unwrap()];
+        let process = start(folder.path(), &[&["--rotate-size", size][..], &keys].concat());
+        let client = patient(process.connect());
+        converse(&client, b"hello");
+        // Long enough for a few turns of the capture.
+        std::thread::sleep(Duration::from_millis(400));
+        end(client);
+        assert_eq!(process.stop().code, Some(0));
+        let files = series(folder.path());
+        assert_eq!(files.len(), 1, "{size}: {files:?}");
+        judge(&files[&1], &[]);
+    }
+}
+
+#[test]
 fn a_file_begins_when_the_one_before_has_been_open_for_so_long() {
     let folder = tempdir().unwrap();
     let process = start(folder.path(), &["--rotate-interval", "300ms"]);

@@ -10,6 +10,7 @@ use tempfile::tempdir;
 
 use crate::support::events::PATIENCE;
 use crate::support::process::{Ended, Process};
+use crate::support::tshark::until;
 use crate::support::verdict::{follow, judge};
 
 const LOCAL: &str = "127.0.0.1:0";
@@ -67,6 +68,14 @@ fn captures(folder: &Path, count: usize) -> Vec<PathBuf> {
     }
 }
 
+/// Waits until somebody is heard to say `words` in a capture that is being written.
+fn until_it_holds(path: &Path, words: &str) {
+    until("it is not written", || {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(words.len()).any(|part| part == words.as_bytes()).then_some(())
+    });
+}
+
 fn succeeded(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
@@ -78,9 +87,13 @@ fn a_hangup_begins_a_new_file_that_stands_alone() {
     let (process, listener) = start(&["--pcap", path.to_str().unwrap()]);
     let mut pair = Pair::meet(&process, &listener);
     pair.say("before");
+    // The capture may be a moment behind, and what comes later is in the next file.
+    until_it_holds(&path, "before");
     process.signal("HUP");
-    assert_eq!(captures(folder.path(), 2)[0], path);
+    let files = captures(folder.path(), 2);
+    assert_eq!(files[0], path);
     pair.say("after");
+    until_it_holds(&files[1], "after");
     process.signal("HUP");
     captures(folder.path(), 3);
     pair.end();

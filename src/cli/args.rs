@@ -200,6 +200,11 @@ where
         args.capture.write_to(fifo);
         args.console.be_quiet();
     }
+    // Half of what a tunnel needs may be in the environment.
+    let is_asked = |answer| matches.value_source(answer) == Some(ValueSource::CommandLine);
+    if ANSWERS.into_iter().any(is_asked) {
+        return Ok(args);
+    }
     let wrong = |kind, what| Args::command().error(kind, what);
     // One that the environment asks for gives way.
     if args.console.quiet && matches.value_source("console") == Some(ValueSource::CommandLine) {

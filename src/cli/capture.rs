@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -116,6 +117,18 @@ impl CaptureArgs {
         let rotates = self.rotate_size.is_some() || self.rotate_interval.is_some();
         if self.is_stdout() && rotates {
             return Err("stdout cannot rotate (try '--pcap FILE')".to_owned());
+        }
+        let is_other = |path: &PathBuf| path.metadata().is_ok_and(|meta| !meta.is_file());
+        if let Some(path) = self.pcap.as_ref().filter(|path| rotates && is_other(path)) {
+            let path = path.display();
+            return Err(format!("'{path}' is no file and cannot rotate (try '--pcap FILE')"));
+        }
+        let is_fifo_or_folder = |path: &PathBuf| {
+            path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
+        };
+        if let Some(path) = self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
+            let path = path.display();
+            return Err(format!("'{path}' is no file (name the one of SSLKEYLOGFILE)"));
         }
         if self.rotate_files.is_some() && !rotates {
             return Err(

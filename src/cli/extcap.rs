@@ -124,7 +124,7 @@ const FIELDS: [Field; 7] = [
         kind: "unsigned",
         tooltip: "The largest TCP segment that is drawn; 1460 looks like Ethernet",
         group: "Capture",
-        more: "{range=1,65475}{default=32768}",
+        more: "{range=64,65475}{default=32768}",
     },
     Field {
         option: "--tls-keylog",
@@ -207,6 +207,8 @@ fn link(program: &Path, folder: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use tcp_tunn::packet::SegmentSize;
+
     use super::*;
 
     #[test]
@@ -218,6 +220,14 @@ mod tests {
             assert!(rest.starts_with('{') && rest.ends_with('}'), "{line}");
             assert_eq!(rest.matches('{').count(), rest.matches('}').count(), "{line}");
         }
+    }
+
+    #[test]
+    fn no_segment_size_is_offered_that_is_none() {
+        let range = format!("{{range={},{}}}", SegmentSize::MIN, SegmentSize::MAX);
+        let config = config();
+        let line = config.lines().find(|line| line.contains("--segment-size")).expect("it");
+        assert!(line.contains(&range), "{line}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tcp_tunn::event::{Event, Side, Timestamp};
 use tcp_tunn::packet::View;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::PcapngSink;
+use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
 use tempfile::tempdir;
 
 use super::{options, talk};
@@ -219,4 +219,33 @@ fn a_compressed_file_does_not_grow_while_nothing_is_said() {
         tick_until(&mut sink, || Instant::now() > end);
         assert_eq!(len(&path), flushed, "{name}");
     }
+}
+
+#[test]
+fn a_comment_that_fits_no_option_is_cut_at_a_character() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("out.pcapng");
+    let mut options = options(View::Direct);
+    // As of a command line with very many tunnels. An option has 65535 bytes.
+    options.comment = Some("é".repeat(40_000));
+    let mut sink = PcapngSink::create(&path, options).unwrap();
+    record(&mut sink, &connected().events);
+    sink.finish().unwrap();
+    let info = Command::new("capinfos").arg("-k").arg(&path).output().unwrap();
+    assert!(info.status.success() && info.stderr.is_empty(), "{info:?}");
+    assert!(String::from_utf8(info.stdout).unwrap().contains(&"é".repeat(32_767)));
+}
+
+#[test]
+fn what_is_no_file_does_not_rotate() {
+    let folder = tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    mkfifo(&fifo);
+    let mut rotation = Rotation::default();
+    rotation.size = Some(1_000_000);
+    for path in [&fifo, folder.path()] {
+        let sink = PcapngSink::create_series(path, options(View::Direct), rotation);
+        assert_eq!(sink.err().map(|error| error.kind()), Some(ErrorKind::InvalidInput));
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a file was made beside it");
 }

@@ -1,9 +1,9 @@
 //! Reading a key log while it is written.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// Lines of one connection that are kept; TLS 1.3 writes five, and more with key updates.
@@ -14,6 +14,9 @@ const CONNECTIONS_MAX: usize = 100_000;
 const LINE_MAX: usize = 1024;
 /// How much is read at once: the log of another program may have become large.
 const READ: u64 = 1 << 20;
+/// By so many of the bytes before the next ones a file is known again: an inode's number is given
+/// to the next file soon. They hold part of a secret, which no other file has.
+const KNOWN_BY: usize = 64;
 
 /// What a ClientHello has at random, and a key log calls the connection by.
 pub(super) type Random = [u8; 32];
@@ -33,27 +36,35 @@ pub(super) struct Keylog {
     path: PathBuf,
     /// Which file it was, and how far it has been read.
     file: Option<(u64, u64)>,
+    /// The last bytes of what has been read.
+    read: Vec<u8>,
     partial: Vec<u8>,
     lines: HashMap<Random, Vec<String>>,
 }
 
 impl Keylog {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, partial: Vec::new(), lines: HashMap::new() }
+        Self { path, file: None, read: Vec::new(), partial: Vec::new(), lines: HashMap::new() }
     }
 
     /// Reads what is new; a file that is not there has nothing new.
     pub(super) fn poll(&mut self) -> io::Result<()> {
-        let file = match File::open(&self.path) {
+        // A FIFO would be waited for here, and the capture with it.
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
+        let file = match open {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.explained(error)),
         };
         let meta = file.metadata()?;
+        if meta.is_dir() || meta.file_type().is_fifo() {
+            return Err(self.explained(io::Error::other("it is no file")));
+        }
         let read = match self.file {
-            Some((inode, read)) if inode == meta.ino() && read <= meta.len() => read,
+            Some((inode, read)) if inode == meta.ino() && self.is_known(&file, read) => read,
             _ => {
                 self.partial.clear();
+                self.read.clear();
                 0
             }
         };
@@ -64,6 +75,14 @@ impl Keylog {
         Ok(())
     }
 
+    /// Whether `file` still has what was read of it last, before `read`.
+    fn is_known(&self, file: &File, read: u64) -> bool {
+        let mut found = [0; KNOWN_BY];
+        let found = &mut found[..self.read.len()];
+        let at = read - found.len() as u64;
+        file.read_exact_at(found, at).is_ok() && *found == *self.read
+    }
+
     fn read_on(&mut self, mut file: File, from: u64) -> io::Result<()> {
         file.seek(SeekFrom::Start(from))?;
         loop {
@@ -71,6 +90,8 @@ impl Keylog {
             if let Some((_, read)) = &mut self.file {
                 *read += count as u64;
             }
+            self.read.extend_from_slice(&self.partial[self.partial.len() - count..]);
+            self.read.drain(..self.read.len().saturating_sub(KNOWN_BY));
             self.take_lines();
             if count == 0 {
                 return Ok(());
@@ -157,6 +178,32 @@ mod tests {
         log.poll().unwrap();
         assert_eq!(log.lines(&[7; 32]), [whole.trim()]);
         assert_eq!(log.lines(&[8; 32]).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_written_anew_in_the_same_place_is_read_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.log");
+        let mut log = Keylog::new(path.clone());
+        for random in 1..=3 {
+            // The same inode, and no shorter.
+            std::fs::write(&path, line("A", random)).unwrap();
+            log.poll().unwrap();
+            log.poll().unwrap();
+            assert_eq!(log.lines(&[random; 32]).len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+        assert!(made.success());
+        for path in [folder.path(), &fifo] {
+            let error = Keylog::new(path.to_owned()).poll().unwrap_err();
+            assert!(error.to_string().ends_with("it is no file"), "{error}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct PcapngSink {
     series: Option<Series>,
     /// Bytes of the current file.
     file_bytes: u64,
+    /// Of these, what it began with: headers, room for keys, handshakes of open connections.
+    first_bytes: u64,
     secrets: Option<Secrets>,
     stop_after: StopAfter,
     on_stop: Option<OnStop>,
@@ -93,13 +95,20 @@ impl PcapngSink {
     ///
     /// # Errors
     ///
-    /// As for [`create`](Self::create).
+    /// As for [`create`](Self::create); and where there is something at `path` that is no file,
+    /// such as a FIFO, which cannot rotate.
     pub fn create_series(
         path: impl AsRef<Path>,
         options: PcapngOptions,
         rotation: Rotation,
     ) -> io::Result<Self> {
-        let mut series = Series::new(path.as_ref(), rotation);
+        let path = path.as_ref();
+        let mut series = Series::new(path, rotation);
+        let is_other = path.metadata().is_ok_and(|meta| !meta.is_file());
+        if is_other && series.is_rotating() {
+            let what = "it is no file, and cannot rotate";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let output = series.next(series::now())?;
         let mut sink = Self::with_output(output, options)?;
         // There is no second FIFO or device.
@@ -128,6 +137,7 @@ impl PcapngSink {
             output,
             series: None,
             file_bytes: 0,
+            first_bytes: 0,
             secrets,
             stop_after: StopAfter::default(),
             on_stop: None,
@@ -138,6 +148,7 @@ impl PcapngSink {
             flushed: Instant::now(),
         };
         sink.reserve_secrets()?;
+        sink.first_bytes = sink.bytes();
         Ok(sink)
     }
 
@@ -219,10 +230,15 @@ impl PcapngSink {
         len + (len / usize::from(self.segment_size.get()) + 64) * BLOCK
     }
 
+    /// How long the current file is, with what is pending.
+    fn bytes(&mut self) -> u64 {
+        self.file_bytes + self.section.pending().len() as u64
+    }
+
     /// Does what has come due.
     fn turn(&mut self, now: Timestamp) -> io::Result<()> {
-        let bytes = self.file_bytes + self.section.pending().len() as u64;
-        let due = self.series.as_ref().is_some_and(|series| series.is_due(bytes, now));
+        let (bytes, first) = (self.bytes(), self.first_bytes);
+        let due = self.series.as_ref().is_some_and(|series| series.is_due(bytes, first, now));
         if (due || self.rotate.take()) && self.series.is_some() && !self.stopped {
             self.next_file(now)?;
         }
@@ -258,7 +274,9 @@ impl PcapngSink {
         self.section.packets_left = left;
         self.reserve_secrets()?;
         self.conversations.renumber();
-        self.conversations.resume(&mut self.section)
+        self.conversations.resume(&mut self.section)?;
+        self.first_bytes = self.bytes();
+        Ok(())
     }
 
     /// Brings new keys into the capture; whether packets should wait for more.

@@ -32,7 +32,8 @@ pub struct PcapngOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
-    /// After a file has come to this many bytes, before compression.
+    /// After a file has come to this many bytes, before compression; but not before half of it is
+    /// more than what each file begins with, such as the handshakes of open connections.
     pub size: Option<u64>,
     /// After a file has been open for this long.
     pub interval: Option<Duration>,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::keylog::{Keylog, Random};
 use super::output::Output;
 use super::places::Places;
-use super::tls::{Beginning, DECISIVE, beginning};
+use super::tls::{DECISIVE, client_random};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
 
 /// Type of the block, and of its secrets: "TLSK".
@@ -25,6 +25,16 @@ const WAIT: Duration = Duration::from_millis(200);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Closed connections whose keys may still come.
 const CLOSED_MAX: usize = 1000;
+/// How much of what a client says is searched for the beginning of TLS.
+const SEARCHED_MAX: usize = 64 * 1024;
+
+/// What a client said of whom it is not clear yet whether it speaks TLS.
+#[derive(Default)]
+struct Search {
+    searched: usize,
+    /// The last bytes, in which a ClientHello may have begun.
+    tail: Vec<u8>,
+}
 
 /// An open TLS connection.
 struct Tls {
@@ -36,8 +46,8 @@ struct Tls {
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
     keylog: Keylog,
-    /// What clients said of whom it is not clear yet whether they speak TLS.
-    beginning: HashMap<ConnectionId, Vec<u8>>,
+    /// The connections that do not speak TLS yet.
+    searches: HashMap<ConnectionId, Search>,
     open: HashMap<ConnectionId, Tls>,
     closed: VecDeque<Random>,
     /// How many lines the capture has of each open connection, and of those in `closed`.
@@ -55,7 +65,7 @@ impl Secrets {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             keylog: Keylog::new(path),
-            beginning: HashMap::new(),
+            searches: HashMap::new(),
             open: HashMap::new(),
             closed: VecDeque::new(),
             written: HashMap::new(),
@@ -102,7 +112,7 @@ impl Secrets {
     pub(super) fn watch(&mut self, event: &Event) {
         let id = event.connection;
         match &event.kind {
-            EventKind::Open(_) => drop(self.beginning.insert(id, Vec::new())),
+            EventKind::Open(_) => drop(self.searches.insert(id, Search::default())),
             EventKind::Data { direction, leg: Leg::Received, bytes, .. } => match direction {
                 Direction::ClientToServer => self.client_said(id, bytes),
                 Direction::ServerToClient => self.server_said(id, event.time),
@@ -113,17 +123,19 @@ impl Secrets {
     }
 
     fn client_said(&mut self, id: ConnectionId, bytes: &[u8]) {
-        let Some(first) = self.beginning.get_mut(&id) else { return };
-        first.extend_from_slice(&bytes[..bytes.len().min(DECISIVE - first.len())]);
-        match beginning(first) {
-            Beginning::Incomplete => return,
-            Beginning::Other => {}
-            Beginning::ClientRandom(random) => {
-                self.written.entry(random).or_default();
-                self.open.insert(id, Tls { random, answered: false });
-            }
+        let Some(Search { searched, tail }) = self.searches.get_mut(&id) else { return };
+        let bytes = &bytes[..bytes.len().min(SEARCHED_MAX - *searched)];
+        *searched += bytes.len();
+        tail.extend_from_slice(bytes);
+        if let Some(random) = client_random(tail) {
+            self.written.entry(random).or_default();
+            self.open.insert(id, Tls { random, answered: false });
+        } else if *searched < SEARCHED_MAX {
+            tail.drain(..tail.len().saturating_sub(DECISIVE - 1));
+            tail.shrink_to(DECISIVE);
+            return;
         }
-        self.beginning.remove(&id);
+        self.searches.remove(&id);
     }
 
     fn server_said(&mut self, id: ConnectionId, now: Timestamp) {
@@ -134,7 +146,7 @@ impl Secrets {
     }
 
     fn close(&mut self, id: ConnectionId) {
-        self.beginning.remove(&id);
+        self.searches.remove(&id);
         let Some(tls) = self.open.remove(&id) else { return };
         self.closed.push_back(tls.random);
         if self.closed.len() > CLOSED_MAX

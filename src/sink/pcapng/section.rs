@@ -71,6 +71,7 @@ impl Section {
             ))),
         ];
         if let Some(comment) = &preamble.comment {
+            let comment = &comment[..comment.floor_char_boundary(usize::from(u16::MAX))];
             options
                 .push(SectionHeaderOption::Common(CommonOption::Comment(Cow::Borrowed(comment))));
         }

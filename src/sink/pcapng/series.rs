@@ -53,13 +53,13 @@ impl Series {
     }
 
     /// Whether it is time for the next file, when this one has `bytes`.
-    pub(super) fn is_due(&self, bytes: u64, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, bytes: u64, first: u64, now: Timestamp) -> bool {
         let open_for = u128::from(now.nanos_since(self.opened));
-        self.rotation.size.is_some_and(|size| bytes >= size)
+        self.rotation.size.is_some_and(|size| bytes >= size.max(2 * first))
             || self.rotation.interval.is_some_and(|interval| open_for >= interval.as_nanos())
     }
 
-    fn is_rotating(&self) -> bool {
+    pub(super) fn is_rotating(&self) -> bool {
         self.rotation != Rotation::default()
     }
 

@@ -1,33 +1,26 @@
 //! Finding out by which name a TLS connection's keys go in a key log.
 
-/// What there is to see of a stream's beginning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// Too few bytes yet.
-    Incomplete,
-    /// It is not TLS.
-    Other,
-    /// The client's random number, by which a key log calls the connection.
-    ClientRandom([u8; 32]),
-}
-
-/// How many bytes decide.
+/// How many bytes a ClientHello has up to the end of its random number.
 pub(super) const DECISIVE: usize = 43;
 
-/// Looks at the first bytes that a client said, for a ClientHello (RFC 8446 sections 4.1.2, 5.1;
-/// the same place in all versions since TLS 1.0).
-pub(super) fn beginning(bytes: &[u8]) -> Beginning {
+/// Looks for a ClientHello, and in it for the client's random number, by which a key log calls the
+/// connection (RFC 8446 sections 4.1.2, 5.1; the same place in all versions since SSL 3.0).
+///
+/// Anywhere in the bytes: TLS may begin after a plain dialogue, as with a proxy's CONNECT,
+/// `STARTTLS` or PostgreSQL's request for it. What only looks like one does no harm, since the
+/// key log has no keys for it.
+pub(super) fn client_random(bytes: &[u8]) -> Option<[u8; 32]> {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     // Record: type, version (2), length (2). Handshake: type, length (3), version (2), random.
-    let fits = |at: usize, expected: u8| bytes.get(at).is_none_or(|byte| *byte == expected);
-    if !(fits(0, HANDSHAKE) && fits(1, 3) && fits(5, CLIENT_HELLO) && fits(9, 3)) {
-        return Beginning::Other;
-    }
-    match bytes.get(11..DECISIVE).and_then(|random| random.try_into().ok()) {
-        Some(random) => Beginning::ClientRandom(random),
-        None => Beginning::Incomplete,
-    }
+    bytes.windows(DECISIVE).find_map(|part| {
+        let fits = part[0] == HANDSHAKE
+            && part[5] == CLIENT_HELLO
+            && [part[1], part[9]] == [3; 2]
+            && part[2] <= 4
+            && part[10] <= 4;
+        if fits { part[11..].try_into().ok() } else { None }
+    })
 }
 
 #[cfg(test)]
@@ -41,23 +34,31 @@ mod tests {
         bytes
     }
 
-    #[test]
-    fn a_client_hello_has_its_random() {
-        let random: Vec<u8> = (1..=32).collect();
-        assert_eq!(beginning(&hello()), Beginning::ClientRandom(random.try_into().unwrap()));
+    fn random() -> Option<[u8; 32]> {
+        (1..=32).collect::<Vec<u8>>().try_into().ok()
     }
 
     #[test]
-    fn what_is_cut_short_may_still_become_one() {
-        for len in 0..DECISIVE {
-            assert_eq!(beginning(&hello()[..len]), Beginning::Incomplete, "{len}");
+    fn a_client_hello_has_its_random() {
+        assert_eq!(client_random(&hello()), random());
+        assert_eq!(client_random(&hello()[..DECISIVE]), random());
+    }
+
+    #[test]
+    fn what_is_plain_may_come_before_it() {
+        for before in [&b"CONNECT a:1 HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 8, 4, 210, 22, 47]] {
+            assert_eq!(client_random(&[before, &hello()].concat()), random());
         }
     }
 
     #[test]
-    fn other_protocols_are_other_at_once() {
-        for bytes in [&b"G"[..], b"GET / HTTP/1.1\r\n", &[22, 3, 1, 0, 5, 2], &[23, 3, 3]] {
-            assert_eq!(beginning(bytes), Beginning::Other);
+    fn what_is_cut_short_or_other_has_none() {
+        for len in 0..DECISIVE {
+            assert_eq!(client_random(&hello()[..len]), None, "{len}");
+        }
+        let close = [22, 3, 1, 0, 5, 2].repeat(20);
+        for bytes in [&b"GET / HTTP/1.1\r\nHost: an.example.com\r\n\r\n"[..], &close] {
+            assert_eq!(client_random(bytes), None);
         }
     }
 }

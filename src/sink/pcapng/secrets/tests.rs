@@ -138,3 +138,20 @@ fn no_more_closed_connections_are_remembered_than_is_said() {
     }
     assert_eq!(scene.secrets.written.len(), CLOSED_MAX);
 }
+
+#[test]
+fn tls_may_begin_after_a_plain_dialogue() {
+    let mut scene = Scene::new();
+    let nobody = Endpoint::Unix(None);
+    let open = Open { client: nobody.clone(), listener: nobody, target: "".into(), server: None };
+    scene.event(1, 0, EventKind::Open(Arc::new(open)));
+    scene.say(1, 1, Side::Client, &[0, 0, 0, 8, 4, 210, 22, 47]);
+    scene.say(1, 2, Side::Server, b"S");
+    let hello = [&[22, 3, 1, 0, 90, 1, 0, 0, 80, 3, 3], &[1; 32][..]].concat();
+    for part in hello.chunks(10) {
+        scene.say(1, 3, Side::Client, part);
+    }
+    scene.log(MASTER_SECRET, 1);
+    scene.waits(4);
+    assert!(scene.pending.windows(4).any(|part| part == b"abcd"));
+}
