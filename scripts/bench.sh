@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
 rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
-runs=5 only=. short="" build=build
+runs=5 only=. short="" tunnel="" build=build
 while [ $# -gt 0 ]; do
     case $1 in
         --short) short=yes runs=1 ;;
@@ -28,6 +28,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+profile release
 if [ $short ]; then
     bytes=100000000 slow_bytes=500000 seconds=0.3 held=500 chunks=5
     scale_workers="1 2" scale_connections="1 64 500"

@@ -2,10 +2,19 @@
 # What bench.sh and soak.sh share. Sourced, from the package's root.
 
 out=target/bench
-tunnel="${CARGO_TARGET_DIR:-target}/release/tcp_tunn"
-load="${CARGO_TARGET_DIR:-target}/release/examples/load"
-latency="${CARGO_TARGET_DIR:-target}/release/examples/latency"
-plain="${CARGO_TARGET_DIR:-target}/release/examples/plain_relay"
+
+# profile NAME: whose programs are built and run, release or dev. A tunnel that was chosen stays.
+profile() {
+    local programs="${CARGO_TARGET_DIR:-target}/release"
+    build_options=--release
+    if [ "$1" = dev ]; then
+        programs="${CARGO_TARGET_DIR:-target}/debug" build_options=
+    fi
+    tunnel="${tunnel:-$programs/tcp_tunn}"
+    load="$programs/examples/load"
+    latency="$programs/examples/latency"
+    plain="$programs/examples/plain_relay"
+}
 
 # die MESSAGE: ends with one line.
 die() {
@@ -24,7 +33,8 @@ need() {
 
 # build: the tunnel, then the load generator, whose own features must not leak into the tunnel.
 build() {
-    cargo build --release --quiet && cargo build --release --quiet --examples
+    # shellcheck disable=SC2086
+    cargo build $build_options --quiet && cargo build $build_options --quiet --examples
 }
 
 # field NAME: the number of that name in the line of JSON on standard input.

@@ -13,7 +13,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
-only=. short= build=build failed=0
+only=. short="" tunnel="" build=build failed=0
 while [ $# -gt 0 ]; do
     case $1 in
         --short) short=yes ;;
@@ -26,9 +26,12 @@ while [ $# -gt 0 ]; do
 done
 
 if [ $short ]; then
+    # What the tests have built already.
+    profile dev
     held=1000 rounds=5 count=5000 aborted=1500 warm_up=2000 captured_warm_up=2000
     streams=16 stream_bytes=500000 stream_seconds=5
 else
+    profile release
     held=10000 rounds=20 count=100000 aborted=10000 warm_up=10000 captured_warm_up=100000
     streams=64 stream_bytes=4000000 stream_seconds=60
 fi
