@@ -42,7 +42,7 @@ impl Bench {
         let relay =
             template.map(|template| Relay::start(template, server.address, log)).transpose()?;
         let address = relay.as_ref().map_or(server.address, |relay| relay.address);
-        let before = relay.as_ref().map(Relay::usage).transpose()?.unwrap_or_default();
+        let before = relay.as_ref().map(Relay::rest).transpose()?.unwrap_or_default();
         let began = Instant::now();
         Ok(Self { address, relay, server, before, began, cpu_s_at_begin: 0.0, idle: None })
     }

@@ -59,6 +59,22 @@ impl Relay {
         process::usage(self.child.id())
     }
 
+    /// Waits until the relay has all that it needs: it may say that it listens a moment before.
+    pub(crate) fn rest(&self) -> Result<Usage> {
+        const REST: Duration = Duration::from_millis(100);
+        let mut usage = self.usage()?;
+        let mut changed = Instant::now();
+        while changed.elapsed() < REST {
+            thread::sleep(GLANCE);
+            let now = self.usage()?;
+            if (now.fds, now.threads) != (usage.fds, usage.threads) {
+                changed = Instant::now();
+            }
+            usage = now;
+        }
+        Ok(usage)
+    }
+
     /// Waits until the relay holds no more descriptors than `fds`, which is when it has closed
     /// what its clients closed. What it keeps for a second without a change, it means to keep.
     pub(crate) fn settle(&self, fds: usize) -> Result<Usage> {
