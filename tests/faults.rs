@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,16 +58,23 @@ impl Upstream {
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
     }
 
+    /// Both ends of a connection that is open.
+    fn open(&self, process: &Process) -> (TcpStream, TcpStream) {
+        (process.connect(), patient(self.listener.accept().unwrap().0))
+    }
+
     /// A client that talks until the tunnel ends its connection.
     fn talk_until_the_end(&self, process: &Process) {
-        let mut client = process.connect();
-        let server = self.listener.accept().unwrap().0;
-        let hearing = std::thread::spawn(move || {
-            let _ = std::io::copy(&mut patient(server), &mut std::io::sink());
-        });
-        while client.write_all(&[0; 4096]).is_ok() {}
-        hearing.join().unwrap();
+        talk_until_the_end(self.open(process));
     }
+}
+
+fn talk_until_the_end((mut client, mut server): (TcpStream, TcpStream)) {
+    let hearing = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut server, &mut std::io::sink());
+    });
+    while client.write_all(&[0; 4096]).is_ok() {}
+    hearing.join().unwrap();
 }
 
 /// One line on stderr has all these words.
@@ -179,8 +186,10 @@ fn a_reader_that_stalls_costs_the_capture_what_is_counted_and_the_relay_nothing(
 fn a_console_whose_reader_leaves_ends_it_if_it_shows_to_nobody_else() {
     let upstream = Upstream::new();
     let (tunnel, stdout) = Process::start_piped(&upstream.args(&["--shutdown-timeout", "100ms"]));
+    // Before the reader leaves: the tunnel ends at once, and then nobody can come any more.
+    let connection = upstream.open(&tunnel);
     drop(stdout);
-    upstream.talk_until_the_end(&tunnel);
+    talk_until_the_end(connection);
     let ended = tunnel.wait();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.stderr.iter().any(|line| line.contains("failed")), "{ended:?}");
