@@ -1,9 +1,10 @@
 //! What the command does when it is sent signals while it runs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::tempdir;
@@ -171,6 +172,35 @@ fn it_tells_how_it_does() {
         let told = process.wait_for_line(" open of ");
         assert!(told.starts_with(more), "{told}");
     }
+    let row = process.stderr.iter().find(|line| line.ends_with("  is open")).unwrap();
+    assert!(row.contains(" ms  ") || row.contains(" s  "), "no duration: {row}");
+    let columns: Vec<_> = row.split_whitespace().rev().collect();
+    assert_eq!(columns[..4], ["open", "is", "0", "100000"], "{row}");
     pair.end();
     succeeded(&process.stop());
+}
+
+#[test]
+fn it_tells_what_its_end_waits_for() {
+    let folder = tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // A reader who reads nothing.
+    let reader = File::options().read(true).write(true).open(&fifo).unwrap();
+    let (mut process, listener) =
+        start(&["--quiet", "--pcap", fifo.to_str().unwrap(), "--shutdown-timeout", "2s"]);
+    let mut pair = Pair::meet(&process, &listener);
+    pair.say(&"x".repeat(200_000));
+    process.signal("TERM");
+    let again = " (a second signal ends it at once)";
+    let told = process.wait_for_line("waiting for ");
+    assert!(told.ends_with(&format!("waiting for connections to finish, 1 left{again}")), "{told}");
+    let told = process.wait_for_line("waiting for ");
+    let capture = format!("waiting for the capture to {}, ", fifo.display());
+    assert!(told.contains(&capture) && told.ends_with(&format!(" queued{again}")), "{told}");
+    process.signal("TERM");
+    let ended = process.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.iter().any(|line| line.contains("did not finish in time")), "{ended:?}");
+    drop(reader);
 }

@@ -81,6 +81,11 @@ impl Gauge {
         short(&stats, rates, self.captures.largest(CaptureStats::bytes))
     }
 
+    /// What a tunnel that shall end waits for, and how that is now.
+    pub(super) fn waits_for(&self) -> (String, String) {
+        waits_for(&self.handle.stats())
+    }
+
     fn read(&mut self) -> (Stats, Rates) {
         let stats = self.handle.stats();
         let rates = self.meter.rates(Instant::now(), stats.counts);
@@ -102,6 +107,20 @@ fn full(stats: &Stats, rates: Rates) -> String {
         line += &format!(", {}", counted(sink.dropped_bytes, "byte", " dropped"));
     }
     line
+}
+
+fn waits_for(stats: &Stats) -> (String, String) {
+    let open = open(&stats.counts);
+    if open > 0 {
+        return ("connections to finish".to_owned(), format!(", {open} left"));
+    }
+    match stats.sinks.iter().find(|sink| !sink.has_ended) {
+        Some(sink) => {
+            let queued = counted(sink.queued_bytes as u64, "byte", " queued");
+            (sink.name.clone(), format!(", {queued}"))
+        }
+        None => ("its sinks".to_owned(), String::new()),
+    }
 }
 
 fn passed(bytes: u64, way: &str, rate: u64) -> String {

@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod capture;
 mod console;
 mod counters;
+mod ending;
 mod extcap;
 mod generate;
 mod leaving;

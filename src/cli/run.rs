@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 use super::args::Args;
 use super::console::no_color;
 use super::counters::{self, Captures, Gauge};
+use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
 use super::signals::Signals;
 use super::status::Stderr;
@@ -35,11 +36,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let table = attach_table(&mut tunnel);
     let gauge = || Gauge::new(tunnel.handle(), attached.captures.clone());
     let (handle, rotate) = (tunnel.handle(), attached.rotate.clone());
-    Signals { handle, rotate, table: table.clone(), gauge: gauge(), stderr: stderr.clone() }
-        .watch()
-        .context("cannot watch for signals")?;
     // Wireshark takes every line for an error.
     let silent = args.extcap.capture;
+    let ending = (!silent).then(|| Ending { gauge: gauge(), stderr: stderr.clone() });
+    let (table_now, stderr_now) = (table.clone(), stderr.clone());
+    Signals { handle, rotate, table: table_now, gauge: gauge(), stderr: stderr_now, ending }
+        .watch()
+        .context("cannot watch for signals")?;
     if !silent {
         tell_where(&tunnel, &attached);
     }

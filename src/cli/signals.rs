@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::counters::Gauge;
+use super::ending::Ending;
 use super::status::Stderr;
 
 /// What signals act on.
@@ -21,6 +22,8 @@ pub(super) struct Signals {
     pub(super) table: ConnectionTable,
     pub(super) gauge: Gauge,
     pub(super) stderr: Stderr,
+    /// What tells why it does not end, where that is to be told.
+    pub(super) ending: Option<Ending>,
 }
 
 /// The signals that are caught.
@@ -48,7 +51,7 @@ impl Signals {
     /// are caught.
     pub(super) fn watch(self) -> io::Result<()> {
         let hangup = self.rotate.is_some() || !is_hangup_ignored();
-        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (ready, is_ready) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -92,17 +95,20 @@ impl Signals {
     }
 
     /// The first time gracefully, the second at once.
-    fn end(&self, is_stopping: &mut bool) {
+    fn end(&mut self, is_stopping: &mut bool) {
         if std::mem::replace(is_stopping, true) {
-            self.handle.abort();
-        } else {
-            self.handle.stop();
+            return self.handle.abort();
+        }
+        self.handle.stop();
+        if let Some(ending) = self.ending.take() {
+            tokio::spawn(ending.tell());
         }
     }
 
     /// Shows the connections and the counters.
     fn show(&mut self) {
         if !self.table.is_empty() {
+            self.table.update(self.handle.connections());
             self.stderr.tell(self.table.to_string().trim_end());
         }
         self.stderr.tell(self.gauge.full());

@@ -1,7 +1,7 @@
 //! The way to one sink: its queue, bounded in bytes, and the count of what did not fit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
 use tokio::sync::{Semaphore, TryAcquireError};
@@ -66,6 +66,7 @@ pub(super) struct Lane {
     pub(super) interest: Interest,
     pub(super) capacity: usize,
     pub(super) dropped: Arc<Dropped>,
+    pub(super) has_ended: Arc<AtomicBool>,
     queue: mpsc::Sender<Message>,
     /// The bytes that are free in the queue; closed when the sink has failed.
     pub(super) free: Arc<Semaphore>,
@@ -83,6 +84,7 @@ impl Lane {
             interest,
             capacity,
             dropped: Arc::new(Dropped::new(interest)),
+            has_ended: Arc::default(),
             queue,
             free: Arc::new(Semaphore::new(capacity)),
             hurry: Semaphore::new(0),
@@ -134,6 +136,7 @@ impl Lane {
             queued_bytes: self.capacity.saturating_sub(self.free.available_permits()),
             buffer_bytes: self.capacity,
             dropped_bytes: self.dropped.bytes(),
+            has_ended: self.has_ended.load(Relaxed),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -123,6 +124,8 @@ pub struct SinkStats {
     pub buffer_bytes: usize,
     /// Bytes that the sink wanted and missed so far.
     pub dropped_bytes: u64,
+    /// Whether it has finished, well or not, and takes no more.
+    pub has_ended: bool,
 }
 
 /// Room that events took of a queue is handed back in this many lots, and whenever the queue is
@@ -160,7 +163,10 @@ impl Recorder {
                     on_failure();
                 }
             };
-            threads.push(SinkThread::start(&lane.options.name, feeder, clock.clone(), on_failure)?);
+            let has_ended = Arc::clone(&lane.has_ended);
+            let on_end = move || has_ended.store(true, Relaxed);
+            let (name, clock) = (&lane.options.name, clock.clone());
+            threads.push(SinkThread::start(name, feeder, clock, on_failure, on_end)?);
             lanes.push(lane);
         }
         let wants = |leg| lanes.iter().any(|lane: &Lane| lane.interest.wants(leg));
@@ -212,17 +218,21 @@ struct SinkThread {
 }
 
 impl SinkThread {
-    /// Starts to feed a sink; `on_failure` is called on its thread when it fails.
+    /// Starts to feed a sink; `on_failure` is called on its thread when it fails, `on_end` at its
+    /// end.
     fn start(
         name: &str,
         feeder: Feeder,
         clock: impl Fn() -> Timestamp + Send + 'static,
         on_failure: impl FnOnce() + Send + 'static,
+        on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let (ending, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || {
             let _ending = ending;
-            feeder.run(&clock, on_failure)
+            let error = feeder.run(&clock, on_failure);
+            on_end();
+            error
         })?;
         Ok(Self { thread, ended })
     }

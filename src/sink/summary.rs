@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::console::{escape, seconds};
 use super::{Interest, Sink};
-use crate::event::{ConnectionId, Event, EventKind, Timestamp};
+use crate::event::{BothTotals, ConnectionId, Event, EventKind, Timestamp};
 
 /// A sink that remembers the connections which said most, whatever their number: as many that
 /// have ended as it is told, and those that are open.
 ///
 /// It takes no data, so it costs nothing while bytes pass; how much an open connection has said
-/// it does not know.
+/// it is [told](ConnectionTable::update).
 #[derive(Debug)]
 pub struct TopConnections {
     table: ConnectionTable,
@@ -32,6 +33,18 @@ impl TopConnections {
     }
 }
 
+/// How far a connection that is open has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Which it is.
+    pub connection: ConnectionId,
+    /// How long ago it was accepted.
+    pub open_for: Duration,
+    /// What passed through it so far.
+    pub totals: BothTotals,
+}
+
 /// What a [`TopConnections`] knows. [`Display`](fmt::Display) gives a table for people, with a
 /// headline, that holds no control character but line feeds. Clones show the same.
 #[derive(Clone, Debug)]
@@ -42,6 +55,17 @@ impl ConnectionTable {
     pub fn is_empty(&self) -> bool {
         let known = self.lock();
         known.open.is_empty() && known.ended.is_empty()
+    }
+
+    /// Takes down how far open connections have come, to be shown from then on; those that it
+    /// does not know to be open are passed over.
+    pub fn update(&self, progress: impl IntoIterator<Item = Progress>) {
+        let mut known = self.lock();
+        for now in progress {
+            if let Some(opened) = known.open.get_mut(&now.connection) {
+                opened.progress = Some(now);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -63,6 +87,8 @@ struct Opened {
     at: Timestamp,
     client: String,
     server: String,
+    /// As it was last told.
+    progress: Option<Progress>,
 }
 
 #[derive(Debug)]
@@ -80,12 +106,13 @@ impl Known {
         match &event.kind {
             EventKind::Open(open) => {
                 let (client, server) = (printable(&open.client), printable(&open.target));
-                self.open.insert(id, Opened { at: event.time, client, server });
+                let opened = Opened { at: event.time, client, server, progress: None };
+                self.open.insert(id, opened);
             }
             EventKind::Close { reason, totals } => {
                 let Some(opened) = self.open.remove(&id) else { return };
                 let nanos = event.time.nanos_since(opened.at);
-                let said = [totals.client_to_server.received, totals.server_to_client.received];
+                let said = said(totals);
                 self.end(Ended { id, opened, nanos, said, how: printable(reason) });
             }
             _ => {}
@@ -105,11 +132,33 @@ impl Known {
     }
 }
 
+/// Greater for what said more, and for the earlier of two that said as much.
+type Rank = (u64, std::cmp::Reverse<ConnectionId>);
+
 impl Ended {
-    /// Greater for what said more, and for the earlier of two that said as much.
-    fn rank(&self) -> (u64, std::cmp::Reverse<ConnectionId>) {
+    fn rank(&self) -> Rank {
         (self.said.iter().sum(), std::cmp::Reverse(self.id))
     }
+}
+
+impl Opened {
+    fn rank(&self, id: ConnectionId) -> Rank {
+        let said = self.progress.map(|progress| said(&progress.totals).iter().sum());
+        (said.unwrap_or_default(), std::cmp::Reverse(id))
+    }
+
+    /// The duration, what the client and what the server said; empty where it was never told.
+    fn figures(&self) -> [String; 3] {
+        let Some(progress) = self.progress else { return Default::default() };
+        let nanos = u64::try_from(progress.open_for.as_nanos()).unwrap_or(u64::MAX);
+        let [client, server] = said(&progress.totals).map(|bytes| bytes.to_string());
+        [seconds(nanos), client, server]
+    }
+}
+
+/// What the client said, and the server.
+const fn said(totals: &BothTotals) -> [u64; 2] {
+    [totals.client_to_server.received, totals.server_to_client.received]
 }
 
 impl Sink for TopConnections {
@@ -137,9 +186,12 @@ impl fmt::Display for ConnectionTable {
             let names = [opened.client.clone(), opened.server.clone()];
             row(*id, names, [seconds(*nanos), client, server, how.clone()])
         }));
-        rows.extend(known.open.iter().take(known.rows).map(|(id, opened)| {
+        let mut open: Vec<_> = known.open.iter().collect();
+        open.sort_by_key(|(id, opened)| std::cmp::Reverse(opened.rank(**id)));
+        rows.extend(open.into_iter().take(known.rows).map(|(id, opened)| {
             let names = [opened.client.clone(), opened.server.clone()];
-            row(*id, names, ["", "", "", "is open"].map(str::to_owned))
+            let [duration, client, server] = opened.figures();
+            row(*id, names, [duration, client, server, "is open".to_owned()])
         }));
         draw(&rows, f)?;
         let hidden = known.open.len().saturating_sub(known.rows) as u64;
@@ -178,7 +230,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side, Totals};
+    use crate::event::{CloseReason, Endpoint, Open, Side, Totals};
 
     fn open(id: u64, target: &str) -> Event {
         let client = Endpoint::Tcp(([192, 0, 2, 1], 1000).into());
@@ -205,13 +257,22 @@ mod tests {
             sink.record(&close(id, said)).expect("it takes all");
         }
         sink.record(&open(6, "later:1")).expect("it takes all");
+        sink.record(&open(7, "more:1")).expect("it takes all");
+        sink.record(&open(8, "most:1")).expect("it takes all");
+        table.update([(7, 40), (1, 50), (8, 90)].map(|(id, said)| {
+            let said = Totals { received: said, sent: said };
+            let totals = BothTotals { server_to_client: said, ..BothTotals::default() };
+            let connection = ConnectionId(id);
+            Progress { connection, open_for: Duration::from_millis(2), totals }
+        }));
         assert!(!table.is_empty());
         let expected = "\
 conn  client          server           duration  from client  from server  end
    2  192.0.2.1:1000  h\\x1b[2J:1  1.500 ms           30            0  reset by the client
    3  192.0.2.1:1000  h\\x1b[2J:1  1.500 ms           20            0  reset by the client
-   6  192.0.2.1:1000  later:1                                             is open
-and 3 more
+   8  192.0.2.1:1000  most:1     2.000 ms            0           90  is open
+   7  192.0.2.1:1000  more:1     2.000 ms            0           40  is open
+and 4 more
 ";
         let squeezed = |text: &str| {
             let lines = text.lines();

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::{Candidate, connect};
+use super::counters::Passed;
 use super::relay::Relay;
 use super::stop::Phase;
 use super::worker::Worker;
 use crate::event::{
-    BothTotals, CloseReason, ConnectionId, Direction, Endpoint, EventKind, Open, Side, Timestamp,
+    CloseReason, ConnectionId, Direction, Endpoint, EventKind, Open, Side, Timestamp,
 };
 use crate::ring::Socket;
 use crate::sink::{Tap, words_of};
@@ -31,7 +32,7 @@ pub(super) async fn serve(
 ) {
     let shared = &worker.shared;
     let route = &shared.routes[route];
-    worker.counters().opened();
+    let passed = worker.counters().opened(id);
 
     let resolving = shared.resolver.resolve(&route.target);
     tokio::pin!(resolving);
@@ -54,18 +55,17 @@ pub(super) async fn serve(
             None => resolving.await,
         }
     };
-    let nothing = BothTotals::default();
-    let close = (CloseReason::Internal, nothing);
-    let mut closing = Closing { worker, tap: &tap, client: &client, close };
+    let reason = CloseReason::Internal;
+    let mut closing = Closing { worker, id, tap: &tap, client: &client, passed: &passed, reason };
     let reached = async {
         let (server, connected) = reach(worker, &client, found).await?;
         server.set_nodelay();
         tap.lifecycle(shared.clock.now(), EventKind::Connected(Arc::new(connected)));
         let pair = pair(shared.codec.as_deref(), id, &open).inspect_err(|_| server.abort())?;
-        Ok(Relay::new(worker, &tap, client.clone(), server).run(pair).await)
+        Ok(Relay::new(worker, &tap, &passed, client.clone(), server).run(pair).await)
     };
-    closing.close = reached.await.unwrap_or_else(|reason| (reason, nothing));
-    tracing::debug!("connection {id}: {}", closing.close.0);
+    closing.reason = reached.await.unwrap_or_else(|reason| reason);
+    tracing::debug!("connection {id}: {}", closing.reason);
 }
 
 /// The transforms of a connection; a codec that panics harms no other.
@@ -96,20 +96,23 @@ async fn reach(
 /// Records the close when the connection's task is done with, even by a panic.
 struct Closing<'a> {
     worker: &'a Worker,
+    id: ConnectionId,
     tap: &'a Tap,
     client: &'a Socket,
-    close: (CloseReason, BothTotals),
+    passed: &'a Passed,
+    reason: CloseReason,
 }
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        let (reason, totals) = self.close.clone();
+        let reason = self.reason.clone();
         if !reason.is_clean() {
             // Never a clean end of stream: the client shall see, say, that nobody was there.
             self.client.abort();
         }
         let now = self.worker.shared.clock.now();
+        let totals = self.passed.totals();
         self.tap.lifecycle(now, EventKind::Close { reason, totals });
-        self.worker.counters().closed();
+        self.worker.counters().closed(self.id);
     }
 }

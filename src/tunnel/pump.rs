@@ -178,7 +178,7 @@ impl<'a> Pump<'a> {
     /// The sender is done: tells the receiver, and records it.
     async fn finish(&self) -> Result<(), Failed> {
         self.end().await?;
-        let totals = self.relay.totals.get().get(self.direction);
+        let totals = self.relay.passed.totals().get(self.direction);
         let shutdown = EventKind::Shutdown { direction: self.direction, totals };
         self.relay.tap.lifecycle(self.relay.now(), shutdown);
         self.relay.finish(self.direction.sender());
@@ -211,16 +211,8 @@ impl<'a> Pump<'a> {
 
     /// Counts bytes of this direction; how many there were before.
     fn count(&self, leg: Leg, len: usize) -> u64 {
-        let mut totals = self.relay.totals.get();
-        let count = match leg {
-            Leg::Received => &mut totals.get_mut(self.direction).received,
-            Leg::Sent => &mut totals.get_mut(self.direction).sent,
-        };
-        let offset = *count;
-        *count += len as u64;
-        self.relay.totals.set(totals);
-        self.relay.worker.counters().passed(self.direction, leg, len);
-        offset
+        let Relay { worker, passed, .. } = self.relay;
+        worker.counters().passed(passed, self.direction, leg, len)
     }
 
     const fn chunk(&self, offset: u64, bytes: Bytes) -> Chunk {

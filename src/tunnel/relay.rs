@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::sleep;
 
+use super::counters::Passed;
 use super::pump::Pump;
 use super::stop::Phase;
 use super::worker::Worker;
-use crate::event::{BothTotals, CloseReason, Direction, Side, Timestamp};
+use crate::event::{CloseReason, Direction, Side, Timestamp};
 use crate::ring::Socket;
 use crate::sink::Tap;
 use crate::transform::Pair;
@@ -29,7 +30,7 @@ pub(super) struct Relay<'a> {
     /// One write at a time: with two the kernel may change their order. Only a transform that
     /// answers to the sender makes a second writer.
     writing: [Mutex<()>; 2],
-    pub(super) totals: Cell<BothTotals>,
+    pub(super) passed: &'a Passed,
     last_activity: Cell<Timestamp>,
     /// The directions whose receiver was told that nothing more comes.
     ended: Cell<[bool; 2]>,
@@ -45,6 +46,7 @@ impl<'a> Relay<'a> {
     pub(super) fn new(
         worker: &'a Rc<Worker>,
         tap: &'a Tap,
+        passed: &'a Passed,
         client: Socket,
         server: Socket,
     ) -> Self {
@@ -54,7 +56,7 @@ impl<'a> Relay<'a> {
             client,
             server,
             writing: [Mutex::new(()), Mutex::new(())],
-            totals: Cell::default(),
+            passed,
             last_activity: Cell::new(worker.shared.clock.now()),
             ended: Cell::default(),
             finished: Cell::default(),
@@ -63,8 +65,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Relays until both directions have ended; how, and what passed.
-    pub(super) async fn run(self, pair: Pair) -> (CloseReason, BothTotals) {
+    /// Relays until both directions have ended; how they did.
+    pub(super) async fn run(self, pair: Pair) -> CloseReason {
         let directions = async {
             tokio::join!(
                 Pump::new(&self, Direction::ClientToServer, pair.encoder).run(),
@@ -85,7 +87,7 @@ impl<'a> Relay<'a> {
         self.see_off().await;
         let failure = self.failure.take();
         let first = self.finished.get()[0].unwrap_or(Side::Client);
-        (failure.unwrap_or(CloseReason::Finished { first }), self.totals.get())
+        failure.unwrap_or(CloseReason::Finished { first })
     }
 
     pub(super) const fn socket(&self, side: Side) -> &Socket {

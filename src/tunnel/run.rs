@@ -11,6 +11,7 @@ use super::crew::Crew;
 use super::error::RunError;
 use super::stop::{Phase, Phases};
 use super::worker::{Shared, Station, serve};
+use crate::sink::summary::Progress;
 use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads};
 
 /// How long a sink may take to finish once everything is to end at once.
@@ -72,6 +73,14 @@ impl Handle {
             counts: Counts::sum(self.counters.iter()),
             sinks: self.recorder.get().map(Recorder::stats).unwrap_or_default(),
         }
+    }
+
+    /// How far each connection that is open has come, in order of their numbers. What is read
+    /// while the workers are at work may be a moment apart.
+    pub fn connections(&self) -> Vec<Progress> {
+        let mut open: Vec<_> = self.counters.iter().flat_map(Counters::progress).collect();
+        open.sort_unstable_by_key(|progress| progress.connection);
+        open
     }
 }
 
