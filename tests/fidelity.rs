@@ -6,10 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tcp_tunn::sink::Sink;
+use tcp_tunn::tunnel::Tunnel;
 
 use crate::support::bytes::bytes;
 use crate::support::end::{End, Seen};
-use crate::support::events::check_contract;
+use crate::support::events::{Events, check_contract};
 use crate::support::tunnel::Running;
 
 /// Client and server, in this order.
@@ -27,15 +29,29 @@ fn straight(script: Script) -> [Vec<Seen>; 2] {
     hold(script, client, listener.accept().unwrap().0)
 }
 
-fn through_a_tunnel(script: Script) -> [Vec<Seen>; 2] {
+fn through_a_tunnel(script: Script, events: &Events, sink: impl Sink + 'static) -> [Vec<Seen>; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
+    let to = listener.local_addr().unwrap();
+    let tunnel = Running::start(Tunnel::builder("127.0.0.1:0", to).sink(sink));
     let client = tunnel.connect();
     let seen = hold(script, client, listener.accept().unwrap().0);
     events.wait_for_close();
     tunnel.stop();
+    seen
+}
+
+/// Every byte is shown to a sink.
+fn recorded(script: Script) -> [Vec<Seen>; 2] {
+    let events = Events::default();
+    let seen = through_a_tunnel(script, &events, events.sink());
     check_contract(&events.all());
     seen
+}
+
+/// Nobody asks for the bytes, so that they may go another way through the kernel.
+fn unseen(script: Script) -> [Vec<Seen>; 2] {
+    let events = Events::default();
+    through_a_tunnel(script, &events, events.lifecycle_sink())
 }
 
 fn compare(script: Script, [client, server]: [&str; 2]) {
@@ -44,8 +60,10 @@ fn compare(script: Script, [client, server]: [&str; 2]) {
     assert_eq!(format!("{:?}", straight[0]), format!("[{client}]"), "the client, straight");
     assert_eq!(format!("{:?}", straight[1]), format!("[{server}]"), "the server, straight");
     // Not assert_eq: they may be long, and Debug is short.
-    let tunnelled = through_a_tunnel(script);
-    assert!(straight == tunnelled, "straight: {straight:?}, through a tunnel: {tunnelled:?}");
+    let recorded = recorded(script);
+    assert!(straight == recorded, "straight: {straight:?}, through a tunnel: {recorded:?}");
+    let unseen = unseen(script);
+    assert!(straight == unseen, "straight: {straight:?}, with nobody looking: {unseen:?}");
 }
 
 /// A test for each dialogue: its name, what the client sees, what the server sees, the script.
@@ -310,5 +328,33 @@ dialogues! {
         client.say(b"cd");
         client.close();
         server.hear_all();
+    };
+    an_urgent_byte_keeps_its_place_in_bulk, "", "8388609 bytes, FIN", |client, server| {
+        SockRef::from(server.stream()).set_out_of_band_inline(true).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                client.say(&bytes(1, 4 * MEBIBYTE));
+                SockRef::from(client.stream()).send_out_of_band(b"!").unwrap();
+                client.say(&bytes(2, 4 * MEBIBYTE));
+                client.close();
+            });
+            server.hear_all();
+        });
+    };
+    bulk_is_followed_by_chatter, "1000 bytes, FIN", "4195304 bytes, FIN", |client, server| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| client.say(&bytes(1, 4 * MEBIBYTE)));
+            server.hear(4 * MEBIBYTE);
+        });
+        for _ in 0..100 {
+            client.say(&[1; 10]);
+            server.hear(10);
+            server.say(&[2; 10]);
+            client.hear(10);
+        }
+        client.finish();
+        server.hear_all();
+        server.close();
+        client.hear_all();
     };
 }

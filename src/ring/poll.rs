@@ -1,18 +1,18 @@
-//! Waiting on the ring until a socket has something to read.
+//! Waiting on the ring until a socket has something to read, or room to write.
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
 
 use io_uring::{cqueue, opcode, types};
-use tokio_uring::net::TcpStream;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
+
+use super::socket::Socket;
 
 struct PollResult;
 
 impl OneshotOutputTransform for PollResult {
     type Output = io::Result<()>;
-    type StoredData = Rc<TcpStream>;
+    type StoredData = Socket;
 
     fn transform_oneshot_output(self, _: Self::StoredData, cqe: cqueue::Entry) -> Self::Output {
         match cqe.result() {
@@ -25,8 +25,20 @@ impl OneshotOutputTransform for PollResult {
 /// Completes when the socket has bytes, an end of stream or an error to read.
 ///
 /// Must be awaited to its end, like every operation on the ring.
-pub(super) async fn readable(stream: &Rc<TcpStream>) -> io::Result<()> {
-    let entry = opcode::PollAdd::new(types::Fd(stream.as_raw_fd()), libc::POLLIN as u32).build();
-    // The operation owns a handle of the stream, so that its descriptor stays open and its own.
-    UnsubmittedOneshot::new(Rc::clone(stream), PollResult, entry).submit().await
+pub(super) async fn readable(socket: &Socket) -> io::Result<()> {
+    poll(socket, libc::POLLIN).await
+}
+
+/// Completes when the socket takes more bytes, or never will again.
+///
+/// Must be awaited to its end, like every operation on the ring.
+pub(super) async fn writable(socket: &Socket) -> io::Result<()> {
+    poll(socket, libc::POLLOUT).await
+}
+
+async fn poll(socket: &Socket, events: libc::c_short) -> io::Result<()> {
+    let fd = types::Fd(socket.stream().as_raw_fd());
+    let entry = opcode::PollAdd::new(fd, events as u32).build();
+    // The operation owns a handle of the socket, so that its descriptor stays open and its own.
+    UnsubmittedOneshot::new(socket.clone(), PollResult, entry).submit().await
 }

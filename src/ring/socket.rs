@@ -1,12 +1,13 @@
 //! A connected stream socket, TCP or unix.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -16,6 +17,8 @@ use tokio_uring::net::TcpStream;
 
 use super::buffer::{Buffer, Memory, SMALL};
 use super::pace::Pace;
+use super::pipe::Pipe;
+use super::poll;
 
 /// A handle of a socket; clones are the same socket. It closes when the last one is dropped and
 /// no operation is in flight.
@@ -23,7 +26,14 @@ use super::pace::Pace;
 /// Unix sockets are held as a `TcpStream` too: the ring reads and writes descriptors and does
 /// not ask of which family.
 #[derive(Clone)]
-pub(crate) struct Socket(Rc<TcpStream>);
+pub(crate) struct Socket(Rc<Inner>);
+
+struct Inner {
+    stream: TcpStream,
+    /// Whether calls on the descriptor come back at once; they wait by default, which saves the
+    /// ring from polling.
+    never_blocks: Cell<bool>,
+}
 
 /// A descriptor for tokio's epoll, which does not own it.
 struct Watched(RawFd);
@@ -36,7 +46,7 @@ impl AsRawFd for Watched {
 
 impl Socket {
     pub(super) fn from_stream(stream: TcpStream) -> Self {
-        Self(Rc::new(stream))
+        Self(Rc::new(Inner { stream, never_blocks: Cell::new(false) }))
     }
 
     /// Takes a connected socket in blocking mode.
@@ -44,25 +54,25 @@ impl Socket {
         Self::from_stream(TcpStream::from_std(fd.into()))
     }
 
-    pub(super) const fn stream(&self) -> &Rc<TcpStream> {
-        &self.0
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.0.stream
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open for as long as `self.0` lives, and the borrow is tied
         // to it.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
     }
 
     /// Reads into `buffer`; comes back with it, empty at the end of the stream.
     pub(super) async fn read(&self, mut buffer: Buffer) -> io::Result<Buffer> {
         let (result, memory) = match buffer.take_memory() {
             Memory::Fixed(fixed) => {
-                let (result, fixed) = self.0.read_fixed(fixed).await;
+                let (result, fixed) = self.stream().read_fixed(fixed).await;
                 (result, Memory::Fixed(fixed))
             }
             Memory::Heap(heap) => {
-                let (result, heap) = self.0.read(heap).await;
+                let (result, heap) = self.stream().read(heap).await;
                 (result, Memory::Heap(heap))
             }
             Memory::Gone => (Ok(0), Memory::Gone),
@@ -77,31 +87,78 @@ impl Socket {
         // Bulk is sent at once because the copy outweighs the call; a small message because the
         // trip through the ring would make it late, unless others go along and share the trip.
         let at_once = filled > SMALL || !pace.is_busy();
-        let sent = if at_once { self.send_now(&buffer)? } else { 0 };
-        if sent == filled {
-            return Ok(buffer);
+        let mut sent = if at_once { self.send_now(&buffer)? } else { 0 };
+        while sent < filled {
+            // The slice is what keeps a buffer's older bytes from being sent along.
+            let (result, memory) = match buffer.take_memory() {
+                Memory::Fixed(fixed) => {
+                    let slice = fixed.slice(sent..filled);
+                    let (result, slice) = self.stream().write_fixed(slice).await;
+                    (result, Memory::Fixed(slice.into_inner()))
+                }
+                Memory::Heap(heap) => {
+                    let slice = heap.slice(sent..filled);
+                    let (result, slice) = self.stream().write(slice).submit().await;
+                    (result, Memory::Heap(slice.into_inner()))
+                }
+                Memory::Gone => return Ok(buffer),
+            };
+            buffer.put_memory(memory, filled);
+            sent += self.written(result).await?;
         }
-        // The slice is what keeps a buffer's older bytes from being sent along.
-        let (result, memory) = match buffer.take_memory() {
-            Memory::Fixed(fixed) => {
-                let (result, slice) = self.0.write_fixed_all(fixed.slice(sent..filled)).await;
-                (result, Memory::Fixed(slice.into_inner()))
-            }
-            Memory::Heap(heap) => {
-                let (result, slice) = self.0.write_all(heap.slice(sent..filled)).await;
-                (result, Memory::Heap(slice.into_inner()))
-            }
-            Memory::Gone => (Ok(()), Memory::Gone),
-        };
-        buffer.put_memory(memory, filled);
-        result.map(|()| buffer)
+        Ok(buffer)
     }
 
     /// Writes all of `bytes`.
-    pub(crate) async fn write_bytes(&self, mut bytes: Bytes) -> io::Result<()> {
-        let sent = self.send_now(&bytes)?;
-        bytes.advance(sent);
-        if bytes.is_empty() { Ok(()) } else { self.0.write_all(bytes).await.0 }
+    pub(crate) async fn write_bytes(&self, bytes: Bytes) -> io::Result<()> {
+        let mut sent = self.send_now(&bytes)?;
+        while sent < bytes.len() {
+            let (result, _) = self.stream().write(Bytes::slice(&bytes, sent..)).submit().await;
+            sent += self.written(result).await?;
+        }
+        Ok(())
+    }
+
+    /// How much a write has written; waits for room where there was none.
+    async fn written(&self, result: io::Result<usize>) -> io::Result<usize> {
+        match result {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            // A socket that never blocks does not let the ring wait, on some kernels.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll::writable(self).await?;
+                Ok(0)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes calls on the descriptor come back at once, from now on: `splice` asks the sockets,
+    /// not its flags, whether it may wait.
+    pub(super) fn never_block(&self) -> io::Result<()> {
+        if !self.0.never_blocks.get() {
+            SockRef::from(&self.fd()).set_nonblocking(true)?;
+            self.0.never_blocks.set(true);
+        }
+        Ok(())
+    }
+
+    /// Moves what has come into `pipe`; how much, 0 at the end of the stream.
+    pub(super) fn fill(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.fill(self.fd())
+    }
+
+    /// Writes all that `pipe` holds. Comes back when the kernel has taken it.
+    pub(crate) async fn write_piped(&self, mut pipe: Pipe) -> io::Result<()> {
+        self.never_block()?;
+        loop {
+            match pipe.drain(self.fd()) {
+                Ok(0) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll::writable(self).await?;
+                }
+                result => drop(result?),
+            }
+        }
     }
 
     /// Sends what the kernel takes at once, which most of the time is all.
@@ -128,7 +185,7 @@ impl Socket {
         let mut length: libc::c_int = 0;
         // SAFETY: FIONREAD and TIOCOUTQ write one int to the address they are given, which is
         // that of one.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, &raw mut length) };
+        let result = unsafe { libc::ioctl(self.stream().as_raw_fd(), request, &raw mut length) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -143,7 +200,7 @@ impl Socket {
 
     /// Tells the peer that no more will come (FIN), after all that was written.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        match self.0.shutdown(Shutdown::Write) {
+        match self.stream().shutdown(Shutdown::Write) {
             // The peer has reset the connection meanwhile: the read side tells.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
@@ -159,24 +216,24 @@ impl Socket {
         nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
         let len = size_of::<libc::sockaddr>() as libc::socklen_t;
         // SAFETY: the address is a valid sockaddr of the length given and outlives the call.
-        let result = unsafe { libc::connect(self.0.as_raw_fd(), &raw const nowhere, len) };
+        let result = unsafe { libc::connect(self.stream().as_raw_fd(), &raw const nowhere, len) };
         if result < 0 {
             let _ = SockRef::from(&self.fd()).set_linger(Some(Duration::ZERO));
-            let _ = self.0.shutdown(Shutdown::Both);
+            let _ = self.stream().shutdown(Shutdown::Both);
         }
     }
 
     /// Reads nothing more: a pending read comes back. The peer is not told.
     pub(crate) fn stop_reading(&self) {
         // Fails only where there is nothing left to read from.
-        let _ = self.0.shutdown(Shutdown::Read);
+        let _ = self.stream().shutdown(Shutdown::Read);
     }
 
     /// Waits until the connection has failed, by a reset of the peer as a rule, and says how.
     /// Holds no operation in flight, so it may be dropped at any time; an error of its own means
     /// that it cannot tell.
     pub(crate) async fn failure(&self) -> io::Result<io::Error> {
-        let watched = Watched(self.0.as_raw_fd());
+        let watched = Watched(self.stream().as_raw_fd());
         // SAFETY: `self.0` keeps the descriptor open for longer than this future, and with it
         // the registration, lives.
         let fd = unsafe { AsyncFd::register_with_interest(watched, Interest::ERROR) }?;

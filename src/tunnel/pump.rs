@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::relay::Relay;
 use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
-use crate::ring::{Buffer, Reader};
+use crate::ring::{Input, Reader};
 use crate::sink::{Chunk, Missing, words_of};
 use crate::transform::{Output, Step, Transform, TransformError};
 
@@ -35,7 +35,10 @@ impl<'a> Pump<'a> {
     pub(super) async fn run(mut self) {
         let sender = self.direction.sender();
         let socket = self.relay.socket(sender).clone();
-        let mut reader = Reader::new(socket, self.relay.worker.buffers.clone());
+        let worker = &self.relay.worker;
+        let unseen = self.transform.is_none() && !self.is_recorded();
+        let pipes = unseen.then(|| worker.pipes.clone());
+        let mut reader = Reader::new(socket, worker.buffers.clone(), pipes);
         if self.relay_all(&mut reader).await.is_ok() {
             self.relay.outlast(sender).await;
         }
@@ -44,8 +47,8 @@ impl<'a> Pump<'a> {
     async fn relay_all(&mut self, reader: &mut Reader) -> Result<(), Failed> {
         let mut ended = false;
         loop {
-            let buffer = match reader.read().await {
-                Ok(buffer) => buffer,
+            let input = match reader.read().await {
+                Ok(input) => input,
                 Err(error) => return self.failed(self.direction.sender(), &error),
             };
             if self.relay.has_failed() {
@@ -53,18 +56,19 @@ impl<'a> Pump<'a> {
             }
             let now = self.relay.now();
             self.relay.touch(now);
-            if buffer.is_empty() {
+            if input.is_empty() {
                 break;
             }
-            let copy = self.received(now, &buffer).await;
+            let copy = self.received(now, &input).await;
             if ended {
                 continue;
             }
             ended = match self.transform.take() {
-                None => self.pass(buffer, copy).await?,
+                None => self.pass(input, copy).await?,
                 Some(mut transform) => {
-                    let output = self.guarded(|output| transform.transform(&buffer, output))?;
-                    drop(buffer);
+                    let output =
+                        self.guarded(|output| transform.transform(input.bytes(), output))?;
+                    drop(input);
                     self.transform = Some(transform);
                     self.deliver(output).await?
                 }
@@ -79,25 +83,36 @@ impl<'a> Pump<'a> {
 
     /// Counts and records what came from the sender; the copy that the sinks share, if any, and
     /// which of them missed it.
-    async fn received(&self, now: Timestamp, data: &[u8]) -> Option<(Bytes, Missing)> {
-        let offset = self.count(Leg::Received, data.len());
-        let tap = self.relay.tap;
-        if !tap.wants(Leg::Received) && !tap.wants(Leg::Sent) {
+    async fn received(&self, now: Timestamp, input: &Input) -> Option<(Bytes, Missing)> {
+        let offset = self.count(Leg::Received, input.len());
+        if !self.is_recorded() {
             return None;
         }
-        let copy = self.relay.worker.chunks.borrow_mut().copy(data);
-        let missing = tap.received(now, self.chunk(offset, copy.clone())).await;
+        let copy = self.relay.worker.chunks.borrow_mut().copy(input.bytes());
+        let missing = self.relay.tap.received(now, self.chunk(offset, copy.clone())).await;
         Some((copy, missing))
     }
 
-    /// Sends `buffer` on as it is.
-    async fn pass(&self, buffer: Buffer, copy: Option<(Bytes, Missing)>) -> Result<bool, Failed> {
-        let len = buffer.len();
+    /// Whether any sink wants to see what passes.
+    fn is_recorded(&self) -> bool {
+        let tap = self.relay.tap;
+        tap.wants(Leg::Received) || tap.wants(Leg::Sent)
+    }
+
+    /// Sends `input` on as it is.
+    async fn pass(&self, input: Input, copy: Option<(Bytes, Missing)>) -> Result<bool, Failed> {
+        let len = input.len();
         let receiver = self.direction.receiver();
         let socket = self.relay.socket(receiver);
         let _turn = self.relay.writing(receiver).lock().await;
-        self.watched(async { socket.write_all(buffer, &self.relay.worker.pace).await.map(drop) })
-            .await?;
+        let pace = &self.relay.worker.pace;
+        self.watched(async {
+            match input {
+                Input::Bytes(buffer) => socket.write_all(buffer, pace).await.map(drop),
+                Input::Piped(pipe) => socket.write_piped(pipe).await,
+            }
+        })
+        .await?;
         let offset = self.count(Leg::Sent, len);
         if let Some((bytes, missing)) = copy {
             let chunk = self.chunk(offset, bytes);

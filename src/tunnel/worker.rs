@@ -20,7 +20,7 @@ use super::limits::Limits;
 use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
 use crate::event::{ConnectionId, Timestamp};
-use crate::ring::{self, BufferPool, Listener, Pace, Socket};
+use crate::ring::{self, BufferPool, Listener, Pace, PipePool, Socket};
 use crate::sink::{ChunkPool, Recorder};
 use crate::transform::Codec;
 
@@ -30,6 +30,8 @@ const REGISTERED_BYTES: usize = 16 * 1024 * 1024;
 /// files of sinks, and for each worker its ring and the like.
 const OTHER_FILES: usize = 24;
 const FILES_OF_A_WORKER: usize = 8;
+/// More of them would share too little of what a user may have in pipes.
+const PIPES_MAX: usize = 16;
 /// How often the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -63,7 +65,8 @@ impl Shared {
         recorder: Recorder,
     ) -> Self {
         let listeners = routes.len() * (1 + 2 * workers);
-        let others = OTHER_FILES + FILES_OF_A_WORKER * workers + listeners;
+        let of_a_worker = FILES_OF_A_WORKER + 2 * pipes_of_a_worker();
+        let others = OTHER_FILES + of_a_worker * workers + listeners;
         let places_max = places(limits.max_connections, others);
         Self {
             routes,
@@ -98,6 +101,13 @@ fn places(max_connections: usize, other_files: usize) -> usize {
     max_connections.clamp(1, possible)
 }
 
+/// How many pipes a worker has: one for each bulk transfer whose receiver does not take all at
+/// once, and none where each takes a place from a connection.
+fn pipes_of_a_worker() -> usize {
+    let files = ring::open_files_limit().unwrap_or(u64::MAX);
+    usize::try_from(files / 64).map_or(PIPES_MAX, |pipes| pipes.min(PIPES_MAX))
+}
+
 /// No longer than any time-out is by default.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -106,6 +116,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
     pub(super) buffers: Rc<BufferPool>,
+    pub(super) pipes: PipePool,
     pub(super) chunks: RefCell<ChunkPool>,
     pub(super) pace: Pace,
     connections: Cell<usize>,
@@ -141,6 +152,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, station: Station, index: usize) 
         shared: Arc::clone(shared),
         index,
         buffers: Rc::new(buffers),
+        pipes: PipePool::new(pipes_of_a_worker()),
         chunks: RefCell::new(ChunkPool::new()),
         pace: Pace::default(),
         connections: Cell::new(0),

@@ -17,24 +17,32 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<(Mutex<Vec<Event>>, Condvar)>);
 
-struct EventsSink(Events);
+struct EventsSink {
+    events: Events,
+    interest: Interest,
+}
 
 impl Sink for EventsSink {
     fn record(&mut self, event: &Event) -> io::Result<()> {
-        let (events, arrived) = &*self.0.0;
+        let (events, arrived) = &*self.events.0;
         events.lock().unwrap().push(event.clone());
         arrived.notify_all();
         Ok(())
     }
 
     fn interest(&self) -> Interest {
-        Interest::ALL
+        self.interest
     }
 }
 
 impl Events {
     pub(crate) fn sink(&self) -> impl Sink + 'static {
-        EventsSink(self.clone())
+        EventsSink { events: self.clone(), interest: Interest::ALL }
+    }
+
+    /// A sink that asks for no data.
+    pub(crate) fn lifecycle_sink(&self) -> impl Sink + 'static {
+        EventsSink { events: self.clone(), interest: Interest::LIFECYCLE }
     }
 
     pub(crate) fn all(&self) -> Vec<Event> {
