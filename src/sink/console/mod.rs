@@ -119,6 +119,7 @@ impl<W: Write + Send> Console<W> {
     }
 
     fn show(&mut self, event: &Event) {
+        self.times.note(event.time);
         let known = self.known.entry(event.connection).or_insert_with(|| Known {
             opened: event.time,
             last: event.time,

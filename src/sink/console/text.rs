@@ -9,11 +9,24 @@ pub(super) struct Line {
     pub(super) is_open: bool,
     /// The first bytes of a character that came in two chunks.
     partial: Vec<u8>,
+    /// The offset of what goes on here.
+    next: u64,
 }
 
 impl Line {
+    /// Begins a new line where the bytes at `offset` do not follow those shown last: what lies
+    /// between was not chosen to be shown, or dropped.
+    pub(super) fn seek(&mut self, offset: u64, show: impl FnMut(&str, bool)) {
+        if offset != self.next {
+            self.end(show);
+            self.is_open = false;
+            self.next = offset;
+        }
+    }
+
     /// Hands every line of `chunk` to `show`, escaped, with whether it goes on the one before.
     pub(super) fn chunk(&mut self, chunk: &[u8], mut show: impl FnMut(&str, bool)) {
+        self.next += chunk.len() as u64;
         let mut bytes = std::mem::take(&mut self.partial);
         bytes.extend_from_slice(chunk);
         let cut = bytes.len() - incomplete_tail(&bytes);
@@ -127,6 +140,19 @@ mod tests {
     fn a_character_may_come_in_two_chunks() {
         assert_eq!(lines(&[b"a\xc3", b"\xbcb"]), [("a".into(), false), ("üb".into(), true)]);
         assert_eq!(lines(&[b"\xe2\x82"]), [("\\xe2\\x82".into(), false)]);
+    }
+
+    #[test]
+    fn what_does_not_follow_begins_a_line() {
+        let mut line = Line::default();
+        let mut shown = Vec::new();
+        for (offset, chunk) in [(0, b"a\xc3"), (2, b"\xbcb"), (9, b"c\xc3"), (12, b"\xbcd")] {
+            line.seek(offset, |text, goes_on| shown.push((text.to_owned(), goes_on)));
+            line.chunk(chunk, |text, goes_on| shown.push((text.to_owned(), goes_on)));
+        }
+        let expected = [("a", false), ("üb", true), ("c", false), ("\\xc3", true)];
+        let expected = expected.into_iter().chain([("\\xbcd", false)]);
+        assert_eq!(shown, expected.map(|(s, b)| (s.to_owned(), b)).collect::<Vec<_>>());
     }
 
     #[test]
