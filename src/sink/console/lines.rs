@@ -80,7 +80,7 @@ impl Lines {
                 line(&head, lifecycle, format!("Connected to {server} from {local}"), out);
             }
             EventKind::Data { direction, bytes, offset, .. } => {
-                let shown = &bytes[..bytes.len().min(options.max_print.unwrap_or(usize::MAX))];
+                let shown = options.printed(bytes);
                 if options.format == Format::Text && !options.hide_data {
                     self.text(&head, *direction, *offset, shown, known, out);
                 } else {

@@ -79,6 +79,13 @@ pub struct ConsoleOptions {
     pub hide_data: bool,
 }
 
+impl ConsoleOptions {
+    /// What is shown of a chunk whose data is shown.
+    fn printed<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[..bytes.len().min(self.max_print.unwrap_or(usize::MAX))]
+    }
+}
+
 /// What a format has to know of an open connection.
 struct Known {
     opened: Timestamp,
@@ -131,11 +138,12 @@ impl<W: Write + Send> Console<W> {
         };
         let out = &mut self.pending;
         match self.options.format {
-            Format::Raw => {
-                if let EventKind::Data { bytes, .. } = &event.kind {
-                    out.extend_from_slice(bytes);
+            Format::Raw => match &event.kind {
+                EventKind::Data { bytes, .. } if !self.options.hide_data => {
+                    out.extend_from_slice(self.options.printed(bytes));
                 }
-            }
+                _ => {}
+            },
             Format::Json => json::event(event, known, &mut self.times, &self.options, out),
             Format::Hexdump | Format::Text => {
                 let time = self.times.show(event.time, known.last);
