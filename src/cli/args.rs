@@ -14,7 +14,7 @@ use super::capture::CaptureArgs;
 use super::console::ConsoleArgs;
 use super::extcap::ExtcapArgs;
 use super::generate::Generate;
-use super::values::{duration, size, some_duration};
+use super::values::{duration, size, some, some_duration};
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -35,7 +35,7 @@ DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 
 
 TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
 TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
-given. NO_COLOR is honoured.";
+given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honoured.";
 
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =
@@ -106,11 +106,11 @@ pub(super) struct RelayArgs {
     half_close_timeout: Duration,
 
     /// At once; further clients wait
-    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = some)]
     max_connections: NonZero<usize>,
 
     /// Worker threads [default: the number of cores, at most 4]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = some)]
     pub(super) workers: Option<NonZero<usize>>,
 
     /// How long connections may go on after SIGINT or SIGTERM; a second signal ends them at once

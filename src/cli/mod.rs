@@ -50,11 +50,18 @@ pub(crate) fn main() -> ExitCode {
     match run::run(args) {
         Ok(code) => code,
         Err(error) => {
-            // Alternate: with its causes, on one line.
-            complain(format_args!("{error:#}"));
+            complain(with_causes(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An error and its causes, but for those that it tells itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 /// Tells the user one line. Where nobody reads it there is nobody else to tell.
