@@ -259,6 +259,11 @@ fn the_environment_stands_for_what_is_not_given() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(" -> [::1]:9\n") && said.contains("capture on 127.0.0.1:"), "{said}");
     assert!(capture.exists());
+    let empty = ["PCAP", "PCAP_OVER_IP", "CONSOLE", "TIME"].map(|name| format!("TCP_TUNN_{name}"));
+    let more: Vec<_> = empty.iter().map(|name| (name.as_str(), "")).collect();
+    let emptied = [&environment[..2], &more].concat();
+    let (code, said) = run_in(&emptied, false, &["--stop-after", "duration:1ms"]);
+    assert_eq!(code, Some(0), "what is empty counts as not given: {said}");
     let given = ["--stop-after", "duration:1ms", "--to", "127.0.0.1:9"];
     let (code, said) = run_in(&environment, false, &given);
     assert_eq!(code, Some(0), "{said}");

@@ -1,9 +1,10 @@
 //! The arguments. Scripts depend on their names.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -92,12 +93,14 @@ pub(super) struct RelayArgs {
     ///
     /// How long one address of the server may take to answer, before the next one is tried.
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
+    #[arg(hide_short_help = true)]
     connect_timeout: Duration,
 
     /// Reset silent connections [default: none]
     ///
     /// Reset a connection on which nothing was said for so long.
     #[arg(long, value_name = "DUR", value_parser = some_duration)]
+    #[arg(hide_short_help = true)]
     idle_timeout: Option<Duration>,
 
     /// Reset a connection that one side has ended and on which the other is silent for so long
@@ -107,6 +110,7 @@ pub(super) struct RelayArgs {
 
     /// At once; further clients wait
     #[arg(long, value_name = "N", default_value = "10000", value_parser = some)]
+    #[arg(hide_short_help = true)]
     max_connections: NonZero<usize>,
 
     /// Worker threads [default: the number of cores, at most 4]
@@ -138,6 +142,7 @@ pub(super) struct SinkArgs {
     ///
     /// When a sink is slow: let the relay wait (block), or leave data out and count it (drop).
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     on_slow_sink: OnSlowSink,
 
     /// How much may wait for each sink
@@ -149,6 +154,7 @@ pub(super) struct SinkArgs {
     ///
     /// When a sink fails: stop the tunnel, or go on without the sink (detach) and fail at the end.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     on_sink_error: OnSinkError,
 }
 
@@ -194,7 +200,12 @@ pub(crate) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::
 where
     T: Into<OsString> + Clone,
 {
-    let matches = Args::command().try_get_matches_from(args)?;
+    // What the environment has, but empty, is not given.
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = Args::command().mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+    });
+    let matches = command.try_get_matches_from(args)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let Some(fifo) = args.extcap.fifo.take() {
         args.capture.write_to(fifo);
@@ -238,7 +249,8 @@ mod tests {
     #[test]
     fn the_short_help_fits_one_screen() {
         let help = Args::command().term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 40, "{} lines:\n{help}", help.lines().count());
+        // The last row of 24 is the prompt's.
+        assert!(help.lines().count() <= 23, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 

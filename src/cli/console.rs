@@ -38,6 +38,7 @@ pub(super) struct ConsoleArgs {
     /// When to use colours: auto is on a terminal that knows them, unless NO_COLOR is set or
     /// CLICOLOR is 0; CLICOLOR_FORCE=1 asks for them everywhere.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     color: Color,
 
     /// local, utc, relative, delta or none
@@ -58,6 +59,7 @@ pub(super) struct ConsoleArgs {
 
     /// Show the N-th connection alone
     #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(hide_short_help = true)]
     connection: Option<NonZero<u64>>,
 
     /// Show the chunks that match alone
@@ -68,7 +70,7 @@ pub(super) struct ConsoleArgs {
     grep: Option<Regex>,
 
     /// Show how much is said, but not what
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     hide_data: bool,
 }
 
