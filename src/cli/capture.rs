@@ -15,6 +15,7 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::tunnel::Address;
 
+use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
 
@@ -161,7 +162,7 @@ impl CaptureArgs {
         let (name, sink) = if is_stdout {
             // Without the standard library's line buffer, which would cut blocks apart.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            let sink = stdout.and_then(|stdout| PcapngSink::new(stdout, self.options()));
+            let sink = stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options()));
             ("stdout".to_owned(), sink)
         } else {
             let sink = PcapngSink::create_series(path, self.options(), self.rotation());

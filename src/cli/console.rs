@@ -1,6 +1,5 @@
 //! The console: what is shown, and how.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
@@ -13,6 +12,7 @@ use regex::bytes::Regex;
 use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 
+use super::stdio::Patient;
 use super::values::{count, size};
 
 /// What people and programs read while it happens.
@@ -128,7 +128,7 @@ pub(super) struct Shown {
     /// What it is called in messages.
     pub(super) name: &'static str,
     pub(super) is_stdout: bool,
-    pub(super) sink: Console<File>,
+    pub(super) sink: Console<Patient>,
 }
 
 impl ConsoleArgs {
@@ -144,7 +144,7 @@ impl ConsoleArgs {
             ("stdout", stdout.as_fd().try_clone_to_owned(), wants_colour(&stdout))
         };
         let output = fd.with_context(|| format!("cannot open {name} for the console"))?;
-        let sink = Console::new(output.into(), self.options(format, colour));
+        let sink = Console::new(Patient(output.into()), self.options(format, colour));
         Ok(Some(Shown { name, is_stdout: !stdout_is_taken, sink }))
     }
 

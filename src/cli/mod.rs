@@ -11,6 +11,7 @@ mod leaving;
 mod run;
 mod signals;
 mod status;
+mod stdio;
 mod stop;
 pub(crate) mod usage;
 mod values;
