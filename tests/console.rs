@@ -186,3 +186,14 @@ fn relative_times_count_from_what_happened_first_though_it_is_not_shown() {
     options.connection = Some(ConnectionId(2));
     assert_eq!(shown(&events, options), "[2] 0.000000002 -> cond\n");
 }
+
+#[test]
+fn what_matches_is_marked_in_text_as_in_rows() {
+    let mut options = format(Format::Text);
+    options.colour = true;
+    options.grep = Some(regex::bytes::Regex::new("b.d|x").unwrap());
+    let text = shown(&chunks(1, &[b"a b-d\nc bxd\n", b"nothing"]), options);
+    let text = text.replace("\x1b[0m", "");
+    let marked: Vec<_> = text.lines().map(|line| line.split_once("-> ").unwrap().1).collect();
+    assert_eq!(marked, ["a \x1b[7mb-d\x1b[27m", "c \x1b[7mbxd\x1b[27m"], "{text:?}");
+}

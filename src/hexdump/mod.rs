@@ -78,7 +78,7 @@ struct Colours {
 /// What ends every colour.
 const RESET: &str = "\x1b[0m";
 /// Turns on reverse video, and off again.
-const MARK: [&str; 2] = ["\x1b[7m", "\x1b[27m"];
+pub(crate) const MARK: [&str; 2] = ["\x1b[7m", "\x1b[27m"];
 
 impl Hexdump {
     /// Rows without colours.

@@ -82,7 +82,7 @@ impl Lines {
             EventKind::Data { direction, bytes, offset, .. } => {
                 let shown = options.printed(bytes);
                 if options.format == Format::Text && !options.hide_data {
-                    self.text(&head, *direction, *offset, shown, known, out);
+                    self.text(&head, *direction, (*offset, shown, marks), known, out);
                 } else {
                     self.chunk(&head, *direction, bytes.len(), out);
                 }
@@ -132,15 +132,14 @@ impl Lines {
         &self,
         head: &str,
         direction: Direction,
-        offset: u64,
-        text: &[u8],
+        (offset, text, marks): (u64, &[u8], &[Range<usize>]),
         known: &mut Known,
         out: &mut Vec<u8>,
     ) {
         let prefix = self.text_prefix(head, direction);
         let line = &mut known.text[direction as usize];
         line.seek(offset, text_line(&prefix, out));
-        line.chunk(text, text_line(&prefix, out));
+        line.chunk(text, marks, text_line(&prefix, out));
     }
 
     /// Shows what is left of a character that will never be complete, if anything is.
