@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use clap::ValueEnum;
 use regex::bytes::Regex;
+use rustix::termios::tcgetwinsize;
 use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 
@@ -144,7 +145,9 @@ impl ConsoleArgs {
             ("stdout", stdout.as_fd().try_clone_to_owned(), wants_colour(&stdout))
         };
         let output = fd.with_context(|| format!("cannot open {name} for the console"))?;
-        let sink = Console::new(Patient(output.into()), self.options(format, colour));
+        let mut options = self.options(format, colour);
+        options.columns = columns(&output);
+        let sink = Console::new(Patient(output.into()), options);
         Ok(Some(Shown { name, is_stdout: !stdout_is_taken, sink }))
     }
 
@@ -213,6 +216,13 @@ impl ConsoleArgs {
         options.hide_data = self.hide_data;
         options
     }
+}
+
+/// How many columns a terminal has.
+fn columns(output: &impl AsFd) -> Option<usize> {
+    // None, or one that does not tell: 0.
+    let size = tcgetwinsize(output).ok().filter(|size| size.ws_col > 0);
+    size.map(|size| size.ws_col.into())
 }
 
 /// Whether colours are for whoever reads `stream`: by NO_COLOR, CLICOLOR and CLICOLOR_FORCE, TERM

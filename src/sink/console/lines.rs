@@ -51,12 +51,13 @@ impl Styles {
 }
 
 impl Lines {
-    pub(super) fn new(colour: bool) -> Self {
-        if !colour {
-            return Self { hexdump: Hexdump::plain(), styles: Styles::default() };
-        }
-        let hexdump = Hexdump::coloured(&Palette::default());
-        Self { hexdump, styles: Styles::coloured() }
+    pub(super) fn new(colour: bool, columns: Option<usize>) -> Self {
+        let (hexdump, styles) = if colour {
+            (Hexdump::coloured(&Palette::default()), Styles::coloured())
+        } else {
+            (Hexdump::plain(), Styles::default())
+        };
+        Self { hexdump: hexdump.fitting(columns.unwrap_or(usize::MAX)), styles }
     }
 
     /// Appends the lines of an event. `time` ends with a space, or is empty.

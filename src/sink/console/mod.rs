@@ -66,6 +66,8 @@ pub struct ConsoleOptions {
     pub colour: bool,
     /// What time is shown; JSON always has the full one.
     pub time: TimeStyle,
+    /// How many columns the rows of a hexdump may have; any number by default.
+    pub columns: Option<usize>,
     /// How many bytes of a chunk are shown; all by default.
     pub max_print: Option<usize>,
     /// Shows the data of this side alone.
@@ -111,7 +113,7 @@ impl<W: Write + Send> Console<W> {
         Self {
             output,
             filter: Filter::new(&options),
-            lines: Lines::new(options.colour),
+            lines: Lines::new(options.colour, options.columns),
             times: Times::new(options.time),
             known: HashMap::new(),
             pending: Vec::new(),
