@@ -82,10 +82,16 @@ fn printable(lines: &str) -> String {
     let escaped = |c: char| match c {
         '\n' => c.to_string(),
         '\0'..='\x7f' if c.is_control() => format!("\\x{:02x}", c as u32),
-        c if c.is_control() => c.escape_unicode().to_string(),
+        c if c.is_control() || turns_writing(c) => c.escape_unicode().to_string(),
         c => c.to_string(),
     };
     lines.chars().map(escaped).collect()
+}
+
+/// Whether what follows is written the other way round, or on another line.
+const fn turns_writing(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// The exit code after writing to stdout; whoever closed it has read enough.

@@ -25,7 +25,7 @@ fn hostile() -> Vec<u8> {
 }
 
 /// What a path may hold, too.
-const NAME: &str = "\x1b[2J\x07\u{9b}31m";
+const NAME: &str = "\x1b[2J\x07\u{9b}31m\u{202e}";
 
 /// A connection through a tunnel between two unix sockets, to a server with a hostile name.
 struct Hostile {
@@ -86,7 +86,7 @@ fn hostile_traffic_and_names_move_no_cursor_at_any_width() {
             assert!(is_harmless(&sent), "{sent:?}");
             let sent: Vec<_> = sent.lines().map(str::trim_end).collect();
             assert_eq!(screen.lines, sent, "{format}, {columns} columns");
-            let name = r"/\x1b[2J\x07\u{9b}31m";
+            let name = r"/\x1b[2J\x07\u{9b}31m\u{202e}";
             for start in ["listening on ", "[1] ", "   1  unix:"] {
                 let mut lines = sent.iter().filter(|line| line.starts_with(start));
                 assert!(lines.any(|line| line.contains(name)), "{start}: {sent:#?}");
