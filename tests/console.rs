@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp};
-use tcp_tunn::sink::console::{Console, ConsoleOptions, Format};
+use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::sink::replay::replay;
 
 use crate::fixtures;
@@ -147,4 +147,53 @@ fn no_traffic_and_no_name_commands_the_terminal() {
             }
         }
     }
+}
+
+/// What a client says in chunks, as connection `connection`.
+fn chunks(connection: u64, chunks: &[&'static [u8]]) -> Vec<Event> {
+    let mut next = 0;
+    let event = |bytes: &&'static [u8]| {
+        let offset = next;
+        next += bytes.len() as u64;
+        let (direction, bytes) = (Direction::ClientToServer, Bytes::from_static(bytes));
+        let kind = EventKind::Data { direction, leg: Leg::Received, offset, bytes };
+        Event { connection: ConnectionId(connection), time: Timestamp(offset), kind }
+    };
+    chunks.iter().map(event).collect()
+}
+
+#[test]
+fn text_goes_on_only_where_nothing_is_left_out_between() {
+    let mut options = format(Format::Text);
+    options.time = TimeStyle::None;
+    options.max_print = Some(6);
+    let events = chunks(1, &[b"see a\xc3 and more", b"\xbcsee b", b"hidden\n", b"see c\n"]);
+    let all = "[1] -> see a\n... 9 bytes more\n[1] ->+\\xc3\n[1] -> \\xbcsee b\n\
+               [1] ->+hidden\n... 1 byte more\n[1] -> see c\n";
+    assert_eq!(shown(&events, options.clone()), all);
+    options.grep = Some(regex::bytes::Regex::new("see").unwrap());
+    let matching = "[1] -> see a\n... 9 bytes more\n[1] ->+\\xc3\n[1] -> \\xbcsee b\n\
+                    [1] -> see c\n";
+    assert_eq!(shown(&events, options), matching);
+}
+
+#[test]
+fn relative_times_count_from_what_happened_first_though_it_is_not_shown() {
+    let mut events = chunks(1, &[b"first"]);
+    events.extend(chunks(2, &[b"se", b"cond"]).into_iter().skip(1));
+    let mut options = format(Format::Text);
+    options.time = TimeStyle::Relative;
+    options.connection = Some(ConnectionId(2));
+    assert_eq!(shown(&events, options), "[2] 0.000000002 -> cond\n");
+}
+
+#[test]
+fn what_matches_is_marked_in_text_as_in_rows() {
+    let mut options = format(Format::Text);
+    options.colour = true;
+    options.grep = Some(regex::bytes::Regex::new("b.d|x").unwrap());
+    let text = shown(&chunks(1, &[b"a b-d\nc bxd\n", b"nothing"]), options);
+    let text = text.replace("\x1b[0m", "");
+    let marked: Vec<_> = text.lines().map(|line| line.split_once("-> ").unwrap().1).collect();
+    assert_eq!(marked, ["a \x1b[7mb-d\x1b[27m", "c \x1b[7mbxd\x1b[27m"], "{text:?}");
 }

@@ -39,3 +39,6 @@ mod status;
 mod support;
 mod tidy;
 mod transform;
+mod unix_sockets;
+#[cfg(feature = "cli")]
+mod usage;

@@ -1,9 +1,10 @@
 //! The arguments. Scripts depend on their names.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
@@ -14,7 +15,7 @@ use super::capture::CaptureArgs;
 use super::console::ConsoleArgs;
 use super::extcap::ExtcapArgs;
 use super::generate::Generate;
-use super::values::{duration, size, some_duration};
+use super::values::{duration, size, some, some_duration};
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -35,7 +36,7 @@ DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 
 
 TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
 TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
-given. NO_COLOR is honoured.";
+given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honoured.";
 
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =
@@ -92,12 +93,14 @@ pub(super) struct RelayArgs {
     ///
     /// How long one address of the server may take to answer, before the next one is tried.
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
+    #[arg(hide_short_help = true)]
     connect_timeout: Duration,
 
     /// Reset silent connections [default: none]
     ///
     /// Reset a connection on which nothing was said for so long.
     #[arg(long, value_name = "DUR", value_parser = some_duration)]
+    #[arg(hide_short_help = true)]
     idle_timeout: Option<Duration>,
 
     /// Reset a connection that one side has ended and on which the other is silent for so long
@@ -106,11 +109,12 @@ pub(super) struct RelayArgs {
     half_close_timeout: Duration,
 
     /// At once; further clients wait
-    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = some)]
+    #[arg(hide_short_help = true)]
     max_connections: NonZero<usize>,
 
     /// Worker threads [default: the number of cores, at most 4]
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = some)]
     pub(super) workers: Option<NonZero<usize>>,
 
     /// How long connections may go on after SIGINT or SIGTERM; a second signal ends them at once
@@ -138,6 +142,7 @@ pub(super) struct SinkArgs {
     ///
     /// When a sink is slow: let the relay wait (block), or leave data out and count it (drop).
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     on_slow_sink: OnSlowSink,
 
     /// How much may wait for each sink
@@ -149,6 +154,7 @@ pub(super) struct SinkArgs {
     ///
     /// When a sink fails: stop the tunnel, or go on without the sink (detach) and fail at the end.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     on_sink_error: OnSinkError,
 }
 
@@ -194,7 +200,12 @@ pub(crate) fn parse<T>(args: impl IntoIterator<Item = T>) -> Result<Args, clap::
 where
     T: Into<OsString> + Clone,
 {
-    let matches = Args::command().try_get_matches_from(args)?;
+    // What the environment has, but empty, is not given.
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = Args::command().mut_args(|arg| {
+        if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+    });
+    let matches = command.try_get_matches_from(args)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let Some(fifo) = args.extcap.fifo.take() {
         args.capture.write_to(fifo);
@@ -238,7 +249,8 @@ mod tests {
     #[test]
     fn the_short_help_fits_one_screen() {
         let help = Args::command().term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 40, "{} lines:\n{help}", help.lines().count());
+        // The last row of 24 is the prompt's.
+        assert!(help.lines().count() <= 23, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 

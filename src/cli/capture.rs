@@ -15,6 +15,7 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::tunnel::Address;
 
+use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
 
@@ -30,12 +31,14 @@ pub(super) struct CaptureArgs {
     ///
     /// One stream from client to server (direct), or both of the tunnel's sockets apart (both).
     #[arg(long, value_enum, value_name = "WHICH", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     legs: Legs,
 
     /// The most in one TCP segment
     ///
     /// The most bytes that one TCP segment carries; 1460 looks like Ethernet.
     #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size)]
+    #[arg(hide_short_help = true)]
     segment_size: SegmentSize,
 
     /// Keep only so many bytes of each packet, headers included [default: all]
@@ -53,6 +56,7 @@ pub(super) struct CaptureArgs {
     ///
     /// Begin a new file, with a number and the time in its name, when one has come to this size.
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "pcap")]
+    #[arg(hide_short_help = true)]
     rotate_size: Option<NonZero<u64>>,
 
     /// Begin a new file when one has been open for so long
@@ -76,6 +80,7 @@ pub(super) struct CaptureArgs {
     /// Put the keys that appear in this key log, which SSLKEYLOGFILE names for most programs, into
     /// the capture, so that Wireshark decrypts it.
     #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true)]
     tls_keylog: Option<PathBuf>,
 }
 
@@ -157,7 +162,7 @@ impl CaptureArgs {
         let (name, sink) = if is_stdout {
             // Without the standard library's line buffer, which would cut blocks apart.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            let sink = stdout.and_then(|stdout| PcapngSink::new(stdout, self.options()));
+            let sink = stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options()));
             ("stdout".to_owned(), sink)
         } else {
             let sink = PcapngSink::create_series(path, self.options(), self.rotation());

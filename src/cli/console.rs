@@ -1,17 +1,20 @@
 //! The console: what is shown, and how.
 
-use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use clap::ValueEnum;
 use regex::bytes::Regex;
+use rustix::termios::tcgetwinsize;
 use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 
-use super::values::size;
+use super::stdio::Patient;
+use super::values::{count, size};
 
 /// What people and programs read while it happens.
 #[derive(Debug, clap::Args)]
@@ -33,8 +36,10 @@ pub(super) struct ConsoleArgs {
 
     /// auto, always or never
     ///
-    /// When to use colours: auto is on a terminal, unless NO_COLOR is set.
+    /// When to use colours: auto is on a terminal that knows them, unless NO_COLOR is set or
+    /// CLICOLOR is 0; CLICOLOR_FORCE=1 asks for them everywhere.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     color: Color,
 
     /// local, utc, relative, delta or none
@@ -46,7 +51,7 @@ pub(super) struct ConsoleArgs {
     time: Time,
 
     /// Show so many bytes of a chunk [default: all]
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = bytes_shown)]
     max_print: Option<NonZero<u64>>,
 
     /// Show what the client or the server says alone
@@ -54,19 +59,36 @@ pub(super) struct ConsoleArgs {
     only: Option<OnlySide>,
 
     /// Show the N-th connection alone
-    #[arg(long, value_name = "N")]
-    connection: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(hide_short_help = true)]
+    connection: Option<NonZero<u64>>,
 
     /// Show the chunks that match alone
     ///
     /// The expression is matched against bytes; those that are no text are written as in
     /// (?-u)\xff.
-    #[arg(long, value_name = "REGEX", value_parser = Regex::new)]
+    #[arg(long, value_name = "REGEX", value_parser = expression)]
     grep: Option<Regex>,
 
     /// Show how much is said, but not what
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     hide_data: bool,
+}
+
+fn bytes_shown(input: &str) -> Result<NonZero<u64>, String> {
+    match input {
+        "0" => Err("it would show nothing (try '--hide-data')".to_owned()),
+        _ => size(input),
+    }
+}
+
+fn expression(input: &str) -> Result<Regex, String> {
+    Regex::new(input).map_err(|error| {
+        let error = error.to_string();
+        // What comes before is a drawing of several lines.
+        let what = error.rsplit("error: ").next().unwrap_or_default();
+        format!("{what} (the syntax is that of https://docs.rs/regex)")
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,7 +129,7 @@ pub(super) struct Shown {
     /// What it is called in messages.
     pub(super) name: &'static str,
     pub(super) is_stdout: bool,
-    pub(super) sink: Console<File>,
+    pub(super) sink: Console<Patient>,
 }
 
 impl ConsoleArgs {
@@ -115,15 +137,17 @@ impl ConsoleArgs {
     /// taken it.
     pub(super) fn open(&self, stdout_is_taken: bool) -> anyhow::Result<Option<Shown>> {
         let Some(format) = self.format(stdout_is_taken) else { return Ok(None) };
-        let (name, fd, is_terminal) = if stdout_is_taken {
+        let (name, fd, colour) = if stdout_is_taken {
             let stderr = io::stderr();
-            ("stderr", stderr.as_fd().try_clone_to_owned(), stderr.is_terminal())
+            ("stderr", stderr.as_fd().try_clone_to_owned(), wants_colour(&stderr))
         } else {
             let stdout = io::stdout();
-            ("stdout", stdout.as_fd().try_clone_to_owned(), stdout.is_terminal())
+            ("stdout", stdout.as_fd().try_clone_to_owned(), wants_colour(&stdout))
         };
         let output = fd.with_context(|| format!("cannot open {name} for the console"))?;
-        let sink = Console::new(output.into(), self.options(format, is_terminal));
+        let mut options = self.options(format, colour);
+        options.columns = columns(&output);
+        let sink = Console::new(Patient(output.into()), options);
         Ok(Some(Shown { name, is_stdout: !stdout_is_taken, sink }))
     }
 
@@ -136,6 +160,9 @@ impl ConsoleArgs {
         if is_terminal && !is_meant && self.format(stdout_is_taken) == Some(Format::Raw) {
             let what = "what is raw may take control of the terminal";
             return Err(format!("{what} (try '| less', or give '--console raw' twice)"));
+        }
+        if self.hide_data && self.format(stdout_is_taken) == Some(Format::Raw) {
+            return Err("--hide-data leaves nothing of --console raw (try '--console text')".into());
         }
         Ok(())
     }
@@ -163,11 +190,11 @@ impl ConsoleArgs {
         }
     }
 
-    fn options(&self, format: Format, is_terminal: bool) -> ConsoleOptions {
+    fn options(&self, format: Format, auto: bool) -> ConsoleOptions {
         let mut options = ConsoleOptions::default();
         options.format = format;
         options.colour = match self.color {
-            Color::Auto => is_terminal && !no_color(),
+            Color::Auto => auto,
             Color::Always => true,
             Color::Never => false,
         };
@@ -184,14 +211,22 @@ impl ConsoleArgs {
             OnlySide::Client => Side::Client,
             OnlySide::Server => Side::Server,
         });
-        options.connection = self.connection.map(ConnectionId);
+        options.connection = self.connection.map(|number| ConnectionId(number.get()));
         options.grep = self.grep.clone();
         options.hide_data = self.hide_data;
         options
     }
 }
 
-/// Whether the user wants no colours anywhere (<https://no-color.org>).
-pub(super) fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+/// How many columns a terminal has.
+fn columns(output: &impl AsFd) -> Option<usize> {
+    // None, or one that does not tell: 0.
+    let size = tcgetwinsize(output).ok().filter(|size| size.ws_col > 0);
+    size.map(|size| size.ws_col.into())
+}
+
+/// Whether colours are for whoever reads `stream`: by NO_COLOR, CLICOLOR and CLICOLOR_FORCE, TERM
+/// and whether it is a terminal (<https://no-color.org>, <https://bixense.com/clicolors>).
+pub(super) fn wants_colour(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) == ColorChoice::Always
 }

@@ -11,6 +11,7 @@ mod leaving;
 mod run;
 mod signals;
 mod status;
+mod stdio;
 mod stop;
 pub(crate) mod usage;
 mod values;
@@ -50,11 +51,18 @@ pub(crate) fn main() -> ExitCode {
     match run::run(args) {
         Ok(code) => code,
         Err(error) => {
-            // Alternate: with its causes, on one line.
-            complain(format_args!("{error:#}"));
+            complain(with_causes(&error));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// An error and its causes, but for those that it tells itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 /// Tells the user one line. Where nobody reads it there is nobody else to tell.
@@ -74,10 +82,16 @@ fn printable(lines: &str) -> String {
     let escaped = |c: char| match c {
         '\n' => c.to_string(),
         '\0'..='\x7f' if c.is_control() => format!("\\x{:02x}", c as u32),
-        c if c.is_control() => c.escape_unicode().to_string(),
+        c if c.is_control() || turns_writing(c) => c.escape_unicode().to_string(),
         c => c.to_string(),
     };
     lines.chars().map(escaped).collect()
+}
+
+/// Whether what follows is written the other way round, or on another line.
+const fn turns_writing(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// The exit code after writing to stdout; whoever closed it has read enough.

@@ -1,6 +1,6 @@
 //! Running the tunnel that the arguments describe.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use tcp_tunn::tunnel::{Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
-use super::console::no_color;
+use super::console::wants_colour;
 use super::counters::{self, Captures, Gauge};
 use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
@@ -103,7 +103,7 @@ fn log_to(stderr: &Stderr, verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let colored = io::stderr().is_terminal() && !no_color();
+    let colored = wants_colour(&io::stderr());
     let log = tracing_subscriber::fmt().with_max_level(level);
     log.with_ansi(colored).with_writer(stderr.clone()).init();
 }

@@ -1,6 +1,7 @@
 //! Ends that the tunnel comes to by itself: those of `--stop-after`, and a reader who leaves.
 
 use std::io;
+use std::num::NonZero;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -9,7 +10,7 @@ use tcp_tunn::event::{Event, EventKind};
 use tcp_tunn::sink::{Interest, Sink};
 use tcp_tunn::tunnel::Handle;
 
-use super::values::{size, some_duration};
+use super::values::{count, size, some_duration};
 
 /// One condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,7 @@ impl StopAfter {
 
 /// Reads `KEY:VALUE`.
 pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
-    let number = |value: &str| match value.parse() {
-        Ok(number @ 1_u64..) => Ok(number),
-        _ => Err(format!("'{value}' is no number from 1 up (try '1000')")),
-    };
+    let number = |value: &str| count(value).map(NonZero::get);
     match input.split_once(':') {
         Some(("duration", value)) => some_duration(value).map(StopAfter::Duration),
         Some(("size", value)) => size(value).map(|bytes| StopAfter::Size(bytes.get())),

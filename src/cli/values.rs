@@ -28,6 +28,16 @@ pub(super) fn size(input: &str) -> Result<NonZero<u64>, String> {
     NonZero::new(bytes).ok_or_else(|| format!("'{input}' is nothing (try '64MiB')"))
 }
 
+/// A number from 1 up.
+pub(super) fn count(input: &str) -> Result<NonZero<u64>, String> {
+    input.parse().map_err(|_| format!("'{input}' is no number from 1 up (try '1000')"))
+}
+
+/// The same where it counts what memory holds.
+pub(super) fn some(input: &str) -> Result<NonZero<usize>, String> {
+    count(input)?.try_into().map_err(|_| format!("'{input}' is too large (try '1000')"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,10 @@ use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
 
-/// Bytes in a row.
+/// Bytes in a row, where there is room for them.
 const WIDTH: usize = 16;
+/// Bytes before the gap in the middle of a row.
+const HALF: usize = WIDTH / 2;
 static HEX: [[u8; 2]; 256] = hex_table();
 
 /// The colours of a byte's class.
@@ -63,9 +65,18 @@ const fn class_of(byte: u8) -> Class {
 }
 
 /// Lays out rows, plain or in colour.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Hexdump {
     colours: Option<Colours>,
+    /// Bytes in a row.
+    width: usize,
+}
+
+/// Plain.
+impl Default for Hexdump {
+    fn default() -> Self {
+        Self::plain()
+    }
 }
 
 /// The escape sequences of a palette, rendered once.
@@ -78,12 +89,12 @@ struct Colours {
 /// What ends every colour.
 const RESET: &str = "\x1b[0m";
 /// Turns on reverse video, and off again.
-const MARK: [&str; 2] = ["\x1b[7m", "\x1b[27m"];
+pub(crate) const MARK: [&str; 2] = ["\x1b[7m", "\x1b[27m"];
 
 impl Hexdump {
     /// Rows without colours.
     pub const fn plain() -> Self {
-        Self { colours: None }
+        Self { colours: None, width: WIDTH }
     }
 
     /// Rows in the colours of `palette`.
@@ -91,7 +102,18 @@ impl Hexdump {
         let Palette { null, printable, whitespace, control, high, offset } = palette;
         let render = |style: &Style| style.render().to_string();
         let classes = [null, printable, whitespace, control, high].map(render);
-        Self { colours: Some(Colours { classes, offset: render(offset) }) }
+        Self { colours: Some(Colours { classes, offset: render(offset) }), width: WIDTH }
+    }
+
+    /// Rows that fit so many columns: of 16 bytes, or of 8 or 4 where these are too long. Rows of 4
+    /// bytes take 29 columns, and more where offsets are beyond 4 GiB.
+    pub const fn fitting(mut self, columns: usize) -> Self {
+        self.width = match columns {
+            78.. => WIDTH,
+            45.. => HALF,
+            _ => HALF / 2,
+        };
+        self
     }
 
     /// Appends the rows of `bytes`, the first of which is number `offset` of its stream.
@@ -110,12 +132,13 @@ impl Hexdump {
     /// assert_eq!(out, row.as_bytes());
     /// ```
     pub fn rows(&self, bytes: &[u8], offset: u64, marks: &[Range<usize>], out: &mut Vec<u8>) {
-        let last = bytes.len().div_ceil(WIDTH).saturating_sub(1);
+        let width = self.width;
+        let last = bytes.len().div_ceil(width).saturating_sub(1);
         let mut marks = Marks { rest: if self.colours.is_some() { marks } else { &[] }, start: 0 };
         let mut before: &[u8] = &[];
         let mut squeezing = false;
-        for (index, row) in bytes.chunks(WIDTH).enumerate() {
-            let marked = marks.next_row();
+        for (index, row) in bytes.chunks(width).enumerate() {
+            let marked = marks.next_row(width);
             if row == before && index != last && marked == 0 {
                 if !std::mem::replace(&mut squeezing, true) {
                     out.extend_from_slice(b"*\n");
@@ -124,11 +147,13 @@ impl Hexdump {
             }
             squeezing = false;
             before = row;
-            let at = offset.wrapping_add((index * WIDTH) as u64);
+            let at = offset.wrapping_add((index * width) as u64);
             match (&self.colours, row.first_chunk()) {
                 (None, Some(row)) => full_row(row, at, out),
-                (None, None) => short_row(row, at, out),
-                (Some(colours), _) => colours.row(row, at, |i| marked >> i & 1 == 1, out),
+                (None, None) => short_row(row, width, at, out),
+                (Some(colours), _) => {
+                    colours.row(row, width, at, |i| marked >> i & 1 == 1, out);
+                }
             }
         }
     }
@@ -143,8 +168,8 @@ struct Marks<'a> {
 
 impl Marks<'_> {
     /// The next row's bytes that lie in a range, as bits, the first byte's the lowest.
-    fn next_row(&mut self) -> u16 {
-        let (start, end) = (self.start, self.start + WIDTH);
+    fn next_row(&mut self, width: usize) -> u16 {
+        let (start, end) = (self.start, self.start + width);
         self.start = end;
         let mut bits = 0;
         while let Some((mark, rest)) = self.rest.split_first() {
@@ -174,29 +199,42 @@ fn full_row(row: &[u8; WIDTH], at: u64, out: &mut Vec<u8>) {
     push_offset(at, out);
     out.extend_from_slice(BLANK);
     let Some(line) = out.last_chunk_mut::<{ BLANK.len() }>() else { return };
-    for i in 0..WIDTH / 2 {
+    for i in 0..HALF {
         [line[LEFT_AT + 3 * i], line[LEFT_AT + 3 * i + 1]] = HEX[usize::from(row[i])];
-        [line[RIGHT_AT + 3 * i], line[RIGHT_AT + 3 * i + 1]] = HEX[usize::from(row[i + WIDTH / 2])];
+        [line[RIGHT_AT + 3 * i], line[RIGHT_AT + 3 * i + 1]] = HEX[usize::from(row[i + HALF])];
     }
     for i in 0..WIDTH {
         line[TEXT_AT + i] = text_of(row[i]);
     }
 }
 
-fn short_row(row: &[u8], at: u64, out: &mut Vec<u8>) {
+fn short_row(row: &[u8], width: usize, at: u64, out: &mut Vec<u8>) {
     push_offset(at, out);
-    let mut line = *BLANK;
+    let start = out.len();
+    out.resize(start + 1 + digits_of(width) + 2, b' ');
     for (i, byte) in row.iter().enumerate() {
-        let place = LEFT_AT + 3 * i + usize::from(i >= WIDTH / 2);
-        line[place..place + 2].copy_from_slice(&HEX[usize::from(*byte)]);
-        line[TEXT_AT + i] = text_of(*byte);
+        let place = start + LEFT_AT + 3 * i + usize::from(i >= HALF);
+        out[place..place + 2].copy_from_slice(&HEX[usize::from(*byte)]);
     }
-    out.extend_from_slice(&line[..TEXT_AT + row.len()]);
+    out.push(b'|');
+    out.extend(row.iter().map(|byte| text_of(*byte)));
     out.extend_from_slice(b"|\n");
 }
 
+/// The columns that the digits of so many bytes take, each with a space before it.
+const fn digits_of(bytes: usize) -> usize {
+    3 * bytes + (bytes > HALF) as usize
+}
+
 impl Colours {
-    fn row(&self, row: &[u8], at: u64, marked: impl Fn(usize) -> bool, out: &mut Vec<u8>) {
+    fn row(
+        &self,
+        row: &[u8],
+        width: usize,
+        at: u64,
+        marked: impl Fn(usize) -> bool,
+        out: &mut Vec<u8>,
+    ) {
         let push = |out: &mut Vec<u8>, text: &str| out.extend_from_slice(text.as_bytes());
         push(out, &self.offset);
         push_offset(at, out);
@@ -204,13 +242,13 @@ impl Colours {
         out.push(b' ');
         let mut pen = Pen { colours: self, class: None, marked: false };
         for (i, byte) in row.iter().enumerate() {
-            let gap = if i == WIDTH / 2 { "  " } else { " " };
-            pen.gap(gap, i > 0 && marked(i) && marked(i - 1) && i != WIDTH / 2, out);
+            let gap = if i == HALF { "  " } else { " " };
+            pen.gap(gap, i > 0 && marked(i) && marked(i - 1) && i != HALF, out);
             pen.draw(&HEX[usize::from(*byte)], *byte, marked(i), out);
         }
         pen.lift(out);
-        let drawn = 3 * row.len() + usize::from(row.len() > WIDTH / 2);
-        out.resize(out.len() + (3 * WIDTH + 1 - drawn) + 2, b' ');
+        let missing = digits_of(width) - digits_of(row.len());
+        out.resize(out.len() + missing + 2, b' ');
         out.push(b'|');
         for (i, byte) in row.iter().enumerate() {
             pen.draw(&[text_of(*byte)], *byte, marked(i), out);

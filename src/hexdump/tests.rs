@@ -97,3 +97,35 @@ proptest! {
         prop_assert_eq!(undump(&dump(&bytes, offset), offset), bytes);
     }
 }
+
+#[test]
+fn rows_fit_narrow_terminals_and_give_back_the_bytes() {
+    let bytes: Vec<u8> = (0..=255).chain([b'='; 99]).collect();
+    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").expect("an expression");
+    for (columns, width, longest) in
+        [(200, 16, 78), (78, 16, 78), (77, 8, 45), (45, 8, 45), (44, 4, 29), (0, 4, 29)]
+    {
+        let palette = Palette::default();
+        let [plain, coloured] = [Hexdump::plain(), Hexdump::coloured(&palette)].map(|hexdump| {
+            let mut out = Vec::new();
+            hexdump.fitting(columns).rows(&bytes, 0, &[3..9, 20..40], &mut out);
+            colours.replace_all(&String::from_utf8(out).expect("ASCII"), "").into_owned()
+        });
+        assert_eq!(plain, coloured);
+        assert_eq!(plain.lines().map(str::len).max(), Some(longest), "{columns}: {plain}");
+        let bars = plain.lines().filter_map(|line| line.rfind("  |"));
+        assert!(bars.collect::<std::collections::BTreeSet<_>>().len() <= 2, "{plain}");
+        let mut read = Vec::new();
+        for line in plain.lines().filter(|line| *line != "*") {
+            let (offset, rest) = line.split_once("  ").expect(line);
+            let at = usize::from_str_radix(offset, 16).expect(line);
+            while read.len() < at {
+                read.extend_from_within(read.len() - width..);
+            }
+            let digits = &rest[..rest.find("  |").expect(line)];
+            let row = digits.split_whitespace().map(|byte| u8::from_str_radix(byte, 16));
+            read.extend(row.map(|byte| byte.expect(line)));
+        }
+        assert!(read == bytes, "{columns}: {plain}");
+    }
+}

@@ -84,7 +84,21 @@ pub enum AddressError {
         /// What was given.
         input: String,
     },
+    /// A path that is too long for a socket.
+    #[error(
+        "the path in '{input}' has {len} bytes (a socket's has at most {MAX_PATH}; try a shorter \
+         one, or one relative to where this runs)"
+    )]
+    LongPath {
+        /// What was given.
+        input: String,
+        /// The path's length in bytes.
+        len: usize,
+    },
 }
+
+/// What `sockaddr_un` has room for, without the NUL at the end (unix(7)).
+const MAX_PATH: usize = 107;
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -94,6 +108,9 @@ impl FromStr for Address {
         if let Some(path) = input.strip_prefix("unix:") {
             return match path {
                 "" => Err(AddressError::MissingPath { input: owned() }),
+                path if path.len() > MAX_PATH => {
+                    Err(AddressError::LongPath { input: owned(), len: path.len() })
+                }
                 path => Ok(Self::Unix(path.into())),
             };
         }
@@ -102,6 +119,9 @@ impl FromStr for Address {
         }
         if let Some(error) = unbracketed_ipv6(input) {
             return Err(error);
+        }
+        if matches!(input, "" | ":") {
+            return Err(AddressError::BadHost { input: owned(), host: String::new() });
         }
         let Some((host, port)) = input.rsplit_once(':') else {
             return Err(AddressError::MissingPort { input: owned() });
@@ -172,7 +192,8 @@ mod tests {
             ("http://x:80", "is no host"),
             ("127.0.0:80", "is no host"),
             ("unix:", "'unix:' has no path"),
-            ("", "has no port"),
+            ("", "'' in '' is no host (try '127.0.0.1:80'"),
+            (":", "'' in ':' is no host (try"),
         ] {
             assert!(error(input).contains(words), "{input}: {}", error(input));
         }

@@ -15,7 +15,7 @@ pub enum BindError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A name to listen on could not be resolved.
-    #[error("cannot listen on {address}: the name was not resolved: {source}")]
+    #[error("cannot listen on {address}: {source} (check the name, or try an IP address)")]
     Resolve {
         /// The address to listen on.
         address: String,

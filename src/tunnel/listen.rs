@@ -3,29 +3,48 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::address::Address;
 use super::error::BindError;
 use crate::event::Endpoint;
 use crate::ring;
 
-/// A listening socket. Dropping it closes it and removes its file, if it made one.
+/// A listening socket. Dropping it closes it and removes its file, if it made one that is still
+/// there.
 pub(super) struct Listening {
     pub(super) fd: OwnedFd,
     pub(super) endpoint: Endpoint,
-    file: Option<PathBuf>,
+    _file: Option<SocketFile>,
 }
 
-impl Drop for Listening {
+/// The file of a socket of ours, which is removed when this is dropped.
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode, where they could be read.
+    id: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), id: file_id(path) }
+    }
+}
+
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.file {
-            // It may have been removed already, by whoever replaced it.
-            let _ = std::fs::remove_file(path);
+        // Another may have taken its place, whose socket is not ours to remove.
+        if self.id.is_some() && file_id(&self.path) == self.id {
+            let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Listens on every address that `address` stands for.
@@ -58,7 +77,7 @@ fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError>
     let bound = ring::bind_tcp(ip).and_then(|fd| {
         let listener = TcpListener::from(fd);
         let endpoint = listener.local_addr()?.into();
-        Ok(Listening { fd: listener.into(), endpoint, file: None })
+        Ok(Listening { fd: listener.into(), endpoint, _file: None })
     });
     bound.map_err(|source| listen_error(source, address))
 }
@@ -70,7 +89,7 @@ fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
     }
     let endpoint = Endpoint::Unix(Some(path.into()));
     match bound {
-        Ok(fd) => Ok(Listening { fd, endpoint, file: Some(path.to_owned()) }),
+        Ok(fd) => Ok(Listening { fd, endpoint, _file: Some(SocketFile::new(path)) }),
         Err(source) => Err(listen_error(source, address)),
     }
 }
@@ -78,8 +97,11 @@ fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
 /// Whether `path` is a socket that nobody listens on any more.
 fn is_stale(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    // Who listens may have no place for one more client: that is not waited for.
+    let connected = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)
+        .and_then(|socket| socket.connect(&SockAddr::unix(path)?));
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && UnixStream::connect(path).err().is_some_and(refused)
+    is_socket && connected.err().is_some_and(refused)
 }
 
 fn listen_error(source: io::Error, address: &Address) -> BindError {

@@ -25,7 +25,7 @@ fn hostile() -> Vec<u8> {
 }
 
 /// What a path may hold, too.
-const NAME: &str = "\x1b[2J\x07\u{9b}31m";
+const NAME: &str = "\x1b[2J\x07\u{9b}31m\u{202e}";
 
 /// A connection through a tunnel between two unix sockets, to a server with a hostile name.
 struct Hostile {
@@ -86,7 +86,7 @@ fn hostile_traffic_and_names_move_no_cursor_at_any_width() {
             assert!(is_harmless(&sent), "{sent:?}");
             let sent: Vec<_> = sent.lines().map(str::trim_end).collect();
             assert_eq!(screen.lines, sent, "{format}, {columns} columns");
-            let name = r"/\x1b[2J\x07\u{9b}31m";
+            let name = r"/\x1b[2J\x07\u{9b}31m\u{202e}";
             for start in ["listening on ", "[1] ", "   1  unix:"] {
                 let mut lines = sent.iter().filter(|line| line.starts_with(start));
                 assert!(lines.any(|line| line.contains(name)), "{start}: {sent:#?}");
@@ -96,13 +96,15 @@ fn hostile_traffic_and_names_move_no_cursor_at_any_width() {
 }
 
 #[test]
-fn rows_fit_a_terminal_of_eighty_columns() {
-    let screen = shown(80, "", "{}");
-    let dumped = |line: &&String| line.contains('|') && line.starts_with("000");
-    let rows: Vec<_> = screen.rows.iter().filter(dumped).collect();
-    assert!(rows.len() > 60, "{rows:#?}");
-    assert!(rows.iter().all(|row| row.ends_with('|')), "{rows:#?}");
-    assert_eq!(rows, screen.lines.iter().filter(dumped).collect::<Vec<_>>());
+fn rows_fit_the_terminal() {
+    for (columns, at_least) in [(40, 120), (60, 100), (80, 60)] {
+        let screen = shown(columns, "", "{}");
+        let dumped = |line: &&String| line.contains('|') && line.starts_with("000");
+        let rows: Vec<_> = screen.rows.iter().filter(dumped).collect();
+        assert!(rows.len() > at_least, "{} {rows:#?}", rows.len());
+        assert!(rows.iter().all(|row| row.ends_with('|')), "{rows:#?}");
+        assert_eq!(rows, screen.lines.iter().filter(dumped).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -112,7 +114,10 @@ fn colours_are_for_terminals() {
         ("", "{}", true),
         ("", "NO_COLOR=1 {}", false),
         ("", "NO_COLOR= {}", true),
+        ("", "CLICOLOR=0 {}", false),
+        ("", "TERM=dumb {}", false),
         ("", "{} | cat", false),
+        ("", "CLICOLOR_FORCE=1 {} | cat", true),
         ("--color never", "{}", false),
         ("--color always", "NO_COLOR=1 {} | cat", true),
         ("--console json", "{}", false),

@@ -39,7 +39,7 @@ pub(super) fn event(
             let (from, len) = (direction.sender(), bytes.len());
             let _ = write!(out, r#""data","from":"{from}","offset":{offset},"len":{len}"#);
             if !options.hide_data {
-                data(&bytes[..len.min(options.max_print.unwrap_or(usize::MAX))], out);
+                data(options.printed(bytes), out);
             }
         }
         EventKind::Shutdown { direction, .. } => {

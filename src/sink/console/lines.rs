@@ -51,12 +51,13 @@ impl Styles {
 }
 
 impl Lines {
-    pub(super) fn new(colour: bool) -> Self {
-        if !colour {
-            return Self { hexdump: Hexdump::plain(), styles: Styles::default() };
-        }
-        let hexdump = Hexdump::coloured(&Palette::default());
-        Self { hexdump, styles: Styles::coloured() }
+    pub(super) fn new(colour: bool, columns: Option<usize>) -> Self {
+        let (hexdump, styles) = if colour {
+            (Hexdump::coloured(&Palette::default()), Styles::coloured())
+        } else {
+            (Hexdump::plain(), Styles::default())
+        };
+        Self { hexdump: hexdump.fitting(columns.unwrap_or(usize::MAX)), styles }
     }
 
     /// Appends the lines of an event. `time` ends with a space, or is empty.
@@ -80,9 +81,9 @@ impl Lines {
                 line(&head, lifecycle, format!("Connected to {server} from {local}"), out);
             }
             EventKind::Data { direction, bytes, offset, .. } => {
-                let shown = &bytes[..bytes.len().min(options.max_print.unwrap_or(usize::MAX))];
+                let shown = options.printed(bytes);
                 if options.format == Format::Text && !options.hide_data {
-                    self.text(&head, *direction, shown, known, out);
+                    self.text(&head, *direction, (*offset, shown, marks), known, out);
                 } else {
                     self.chunk(&head, *direction, bytes.len(), out);
                 }
@@ -132,12 +133,14 @@ impl Lines {
         &self,
         head: &str,
         direction: Direction,
-        text: &[u8],
+        (offset, text, marks): (u64, &[u8], &[Range<usize>]),
         known: &mut Known,
         out: &mut Vec<u8>,
     ) {
         let prefix = self.text_prefix(head, direction);
-        known.text[direction as usize].chunk(text, text_line(&prefix, out));
+        let line = &mut known.text[direction as usize];
+        line.seek(offset, text_line(&prefix, out));
+        line.chunk(text, marks, text_line(&prefix, out));
     }
 
     /// Shows what is left of a character that will never be complete, if anything is.

@@ -66,6 +66,8 @@ pub struct ConsoleOptions {
     pub colour: bool,
     /// What time is shown; JSON always has the full one.
     pub time: TimeStyle,
+    /// How many columns the rows of a hexdump may have; any number by default.
+    pub columns: Option<usize>,
     /// How many bytes of a chunk are shown; all by default.
     pub max_print: Option<usize>,
     /// Shows the data of this side alone.
@@ -77,6 +79,13 @@ pub struct ConsoleOptions {
     pub grep: Option<Regex>,
     /// Shows that data passed, and how much, but not the data.
     pub hide_data: bool,
+}
+
+impl ConsoleOptions {
+    /// What is shown of a chunk whose data is shown.
+    fn printed<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[..bytes.len().min(self.max_print.unwrap_or(usize::MAX))]
+    }
 }
 
 /// What a format has to know of an open connection.
@@ -104,7 +113,7 @@ impl<W: Write + Send> Console<W> {
         Self {
             output,
             filter: Filter::new(&options),
-            lines: Lines::new(options.colour),
+            lines: Lines::new(options.colour, options.columns),
             times: Times::new(options.time),
             known: HashMap::new(),
             pending: Vec::new(),
@@ -119,6 +128,7 @@ impl<W: Write + Send> Console<W> {
     }
 
     fn show(&mut self, event: &Event) {
+        self.times.note(event.time);
         let known = self.known.entry(event.connection).or_insert_with(|| Known {
             opened: event.time,
             last: event.time,
@@ -130,11 +140,12 @@ impl<W: Write + Send> Console<W> {
         };
         let out = &mut self.pending;
         match self.options.format {
-            Format::Raw => {
-                if let EventKind::Data { bytes, .. } = &event.kind {
-                    out.extend_from_slice(bytes);
+            Format::Raw => match &event.kind {
+                EventKind::Data { bytes, .. } if !self.options.hide_data => {
+                    out.extend_from_slice(self.options.printed(bytes));
                 }
-            }
+                _ => {}
+            },
             Format::Json => json::event(event, known, &mut self.times, &self.options, out),
             Format::Hexdump | Format::Text => {
                 let time = self.times.show(event.time, known.last);

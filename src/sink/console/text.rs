@@ -1,6 +1,9 @@
 //! Traffic as text, with nothing in it that a terminal would obey.
 
+use std::ops::Range;
 use std::str;
+
+use crate::hexdump::MARK;
 
 /// Where a direction stands in the middle of its text.
 #[derive(Debug, Default)]
@@ -9,19 +12,41 @@ pub(super) struct Line {
     pub(super) is_open: bool,
     /// The first bytes of a character that came in two chunks.
     partial: Vec<u8>,
+    /// The offset of what goes on here.
+    next: u64,
 }
 
 impl Line {
-    /// Hands every line of `chunk` to `show`, escaped, with whether it goes on the one before.
-    pub(super) fn chunk(&mut self, chunk: &[u8], mut show: impl FnMut(&str, bool)) {
+    /// Begins a new line where the bytes at `offset` do not follow those shown last: what lies
+    /// between was not chosen to be shown, or dropped.
+    pub(super) fn seek(&mut self, offset: u64, show: impl FnMut(&str, bool)) {
+        if offset != self.next {
+            self.end(show);
+            self.is_open = false;
+            self.next = offset;
+        }
+    }
+
+    /// Hands every line of `chunk` to `show`, escaped, with whether it goes on the one before. What
+    /// lies in `marks` (ranges in `chunk`, in order) is in reverse video.
+    pub(super) fn chunk(
+        &mut self,
+        chunk: &[u8],
+        marks: &[Range<usize>],
+        mut show: impl FnMut(&str, bool),
+    ) {
+        self.next += chunk.len() as u64;
         let mut bytes = std::mem::take(&mut self.partial);
+        let mut marks = Marks { rest: marks, shift: bytes.len() };
+        let mut start = 0;
         bytes.extend_from_slice(chunk);
         let cut = bytes.len() - incomplete_tail(&bytes);
         self.partial = bytes.split_off(cut);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let ended = line.ends_with(b"\n");
-            show(&escape(without_end(line)), self.is_open);
+            show(&marks.escape(without_end(line), start), self.is_open);
             self.is_open = !ended;
+            start += line.len();
         }
     }
 
@@ -32,6 +57,37 @@ impl Line {
             show(&escape(&partial), self.is_open);
             self.is_open = true;
         }
+    }
+}
+
+/// Goes through marked ranges once, line by line.
+struct Marks<'a> {
+    rest: &'a [Range<usize>],
+    /// How many bytes come before that which the ranges are in.
+    shift: usize,
+}
+
+impl Marks<'_> {
+    /// A line that begins at `start`, escaped and marked.
+    fn escape(&mut self, line: &[u8], start: usize) -> String {
+        let mut out = String::new();
+        let mut done = 0;
+        while let Some((mark, rest)) = self.rest.split_first() {
+            let within = |at: usize| (at + self.shift).saturating_sub(start).min(line.len());
+            let (from, to) = (within(mark.start), within(mark.end));
+            if from < to {
+                out.push_str(&escape(&line[done..from]));
+                out.push_str(MARK[0]);
+                out.push_str(&escape(&line[from..to]));
+                out.push_str(MARK[1]);
+                done = to;
+            }
+            if mark.end + self.shift > start + line.len() {
+                break;
+            }
+            self.rest = rest;
+        }
+        out + &escape(&line[done..])
     }
 }
 
@@ -109,7 +165,7 @@ mod tests {
         let mut line = Line::default();
         let mut shown = Vec::new();
         for chunk in chunks {
-            line.chunk(chunk, |text, goes_on| shown.push((text.to_owned(), goes_on)));
+            line.chunk(chunk, &[], |text, goes_on| shown.push((text.to_owned(), goes_on)));
         }
         line.end(|text, goes_on| shown.push((text.to_owned(), goes_on)));
         shown
@@ -127,6 +183,31 @@ mod tests {
     fn a_character_may_come_in_two_chunks() {
         assert_eq!(lines(&[b"a\xc3", b"\xbcb"]), [("a".into(), false), ("üb".into(), true)]);
         assert_eq!(lines(&[b"\xe2\x82"]), [("\\xe2\\x82".into(), false)]);
+    }
+
+    #[test]
+    fn marks_are_set_on_each_line_that_they_lie_on() {
+        let mut line = Line::default();
+        let mut shown = Vec::new();
+        line.chunk(b"\xc3", &[], |_, _| panic!("that is not all of a character"));
+        line.chunk(b"\xbcab\r\ncd\nef", &[1..2, 2..6, 7..9], |text, _| shown.push(text.to_owned()));
+        let [on, off] = MARK;
+        let expected =
+            [format!("ü{on}a{off}{on}b{off}"), format!("{on}c{off}d"), format!("{on}e{off}f")];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_does_not_follow_begins_a_line() {
+        let mut line = Line::default();
+        let mut shown = Vec::new();
+        for (offset, chunk) in [(0, b"a\xc3"), (2, b"\xbcb"), (9, b"c\xc3"), (12, b"\xbcd")] {
+            line.seek(offset, |text, goes_on| shown.push((text.to_owned(), goes_on)));
+            line.chunk(chunk, &[], |text, goes_on| shown.push((text.to_owned(), goes_on)));
+        }
+        let expected = [("a", false), ("üb", true), ("c", false), ("\\xc3", true)];
+        let expected = expected.into_iter().chain([("\\xbcd", false)]);
+        assert_eq!(shown, expected.map(|(s, b)| (s.to_owned(), b)).collect::<Vec<_>>());
     }
 
     #[test]

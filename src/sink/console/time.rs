@@ -20,6 +20,11 @@ impl Times {
         Self { style, first: None, second: None, full: None }
     }
 
+    /// Notes that something happened, shown or not: relative times count from the first one.
+    pub(super) fn note(&mut self, time: Timestamp) {
+        self.first.get_or_insert(time);
+    }
+
     /// A time, with a space after it; nothing where none is wanted. `last` is that of the
     /// connection's event before.
     pub(super) fn show(&mut self, time: Timestamp, last: Timestamp) -> String {

@@ -1,0 +1,83 @@
+//! Unix sockets: whose file is replaced, and whose is removed.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tcp_tunn::tunnel::{BindError, Tunnel};
+
+fn bind(path: &Path) -> Result<Tunnel, BindError> {
+    Tunnel::builder(format!("unix:{}", path.display()), "127.0.0.1:1").workers(1).bind()
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_is_replaced_and_removed_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stale");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let tunnel = bind(&path).unwrap();
+    UnixStream::connect(&path).unwrap();
+    drop(tunnel);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_no_socket_or_listened_on_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, live) = (folder.path().join("file"), folder.path().join("live"));
+    std::fs::write(&file, "precious").unwrap();
+    let listener = UnixListener::bind(&live).unwrap();
+    for path in [&file, &live] {
+        let error = bind(path).unwrap_err().to_string();
+        assert!(error.contains("something listens there, or it is no socket"), "{error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    UnixStream::connect(&live).unwrap();
+    drop(listener);
+}
+
+#[test]
+fn who_listens_but_has_no_place_for_a_client_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full");
+    let socket = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+    let address = SockAddr::unix(&path).unwrap();
+    let listener = socket();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        waiting.push(socket());
+        if let Err(error) = waiting[waiting.len() - 1].connect(&address) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+    let error = bind(&path).unwrap_err().to_string();
+    assert!(error.contains("something listens there"), "{error}");
+}
+
+#[test]
+fn the_socket_of_another_who_took_the_place_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let tunnel = bind(&path).unwrap();
+    // Moved first, so that its inode is not free for the other one.
+    std::fs::rename(&path, folder.path().join("old")).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    drop(tunnel);
+    UnixStream::connect(&path).unwrap();
+    drop(other);
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_refused_at_once() {
+    let long = format!("unix:/{}", "x".repeat(107));
+    for (from, to) in [(&*long, "127.0.0.1:1"), ("127.0.0.1:0", &*long)] {
+        let error = Tunnel::builder(from, to).bind().unwrap_err().to_string();
+        assert!(error.contains("has 108 bytes") && error.contains("at most 107"), "{error}");
+    }
+    let longest = &long[..long.len() - 1];
+    Tunnel::builder("127.0.0.1:0", longest).bind().unwrap();
+}
