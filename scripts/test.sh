@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly PACKAGES=(
-    tshark tcpdump curl nginx redis-server postgresql socat openssl jq tmux iproute2 xxd
+    tshark tcpdump curl nginx redis-server postgresql socat openssl jq tmux iproute2 nftables xxd
     python3-venv
 )
 # An example with this line in its head needs nothing and ends by itself, so that it is run here.
