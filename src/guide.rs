@@ -197,7 +197,7 @@
 //!
 //! [`Tunnel::run`] blocks, and has threads of its own; a program of whatever kind gives it one, by
 //! `std::thread::spawn` or `tokio::task::spawn_blocking`. A program that is on tokio-uring itself
-//! may await [`Tunnel::run_here`] on its own ring instead.
+//! may await [`Tunnel::run_here`] on its own ring instead; what stops awaiting it aborts the tunnel.
 //!
 //! The tunnel ends by [`Handle::stop`], which lets connections finish for a while, or
 //! [`Handle::abort`], which does not. The [`Summary`] tells what passed and what became of each
