@@ -1,5 +1,6 @@
 //! The life of one connection, from accept to close.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -54,18 +55,18 @@ pub(super) async fn serve(
             None => resolving.await,
         }
     };
-    let nothing = BothTotals::default();
-    let close = (CloseReason::Internal, nothing);
-    let mut closing = Closing { worker, tap: &tap, client: &client, close };
+    let totals = Cell::default();
+    let reason = CloseReason::Internal;
+    let mut closing = Closing { worker, tap: &tap, client: &client, totals: &totals, reason };
     let reached = async {
         let (server, connected) = reach(worker, &client, found).await?;
         server.set_nodelay();
         tap.lifecycle(shared.clock.now(), EventKind::Connected(Arc::new(connected)));
         let pair = pair(shared.codec.as_deref(), id, &open).inspect_err(|_| server.abort())?;
-        Ok(Relay::new(worker, &tap, client.clone(), server).run(pair).await)
+        Ok(Relay::new(worker, &tap, client.clone(), server, &totals).run(pair).await)
     };
-    closing.close = reached.await.unwrap_or_else(|reason| (reason, nothing));
-    tracing::debug!("connection {id}: {}", closing.close.0);
+    closing.reason = reached.await.unwrap_or_else(|reason| reason);
+    tracing::debug!("connection {id}: {}", closing.reason);
 }
 
 /// The transforms of a connection; a codec that panics harms no other.
@@ -98,12 +99,13 @@ struct Closing<'a> {
     worker: &'a Worker,
     tap: &'a Tap,
     client: &'a Socket,
-    close: (CloseReason, BothTotals),
+    totals: &'a Cell<BothTotals>,
+    reason: CloseReason,
 }
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        let (reason, totals) = self.close.clone();
+        let (reason, totals) = (self.reason.clone(), self.totals.get());
         if !reason.is_clean() {
             // Never a clean end of stream: the client shall see, say, that nobody was there.
             self.client.abort();

@@ -29,7 +29,8 @@ pub(super) struct Relay<'a> {
     /// One write at a time: with two the kernel may change their order. Only a transform that
     /// answers to the sender makes a second writer.
     writing: [Mutex<()>; 2],
-    pub(super) totals: Cell<BothTotals>,
+    /// Outlives the relay, so that a close after a panic tells them, too.
+    pub(super) totals: &'a Cell<BothTotals>,
     last_activity: Cell<Timestamp>,
     /// The directions whose receiver was told that nothing more comes.
     ended: Cell<[bool; 2]>,
@@ -47,6 +48,7 @@ impl<'a> Relay<'a> {
         tap: &'a Tap,
         client: Socket,
         server: Socket,
+        totals: &'a Cell<BothTotals>,
     ) -> Self {
         Self {
             worker,
@@ -54,7 +56,7 @@ impl<'a> Relay<'a> {
             client,
             server,
             writing: [Mutex::new(()), Mutex::new(())],
-            totals: Cell::default(),
+            totals,
             last_activity: Cell::new(worker.shared.clock.now()),
             ended: Cell::default(),
             finished: Cell::default(),
@@ -63,8 +65,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Relays until both directions have ended; how, and what passed.
-    pub(super) async fn run(self, pair: Pair) -> (CloseReason, BothTotals) {
+    /// Relays until both directions have ended; how.
+    pub(super) async fn run(self, pair: Pair) -> CloseReason {
         let directions = async {
             tokio::join!(
                 Pump::new(&self, Direction::ClientToServer, pair.encoder).run(),
@@ -85,7 +87,7 @@ impl<'a> Relay<'a> {
         self.see_off().await;
         let failure = self.failure.take();
         let first = self.finished.get()[0].unwrap_or(Side::Client);
-        (failure.unwrap_or(CloseReason::Finished { first }), self.totals.get())
+        failure.unwrap_or(CloseReason::Finished { first })
     }
 
     pub(super) const fn socket(&self, side: Side) -> &Socket {
