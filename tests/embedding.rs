@@ -170,6 +170,19 @@ fn a_closure_that_fails_is_a_sink_that_failed() {
     serving.join().unwrap();
 }
 
+#[test]
+fn a_sink_may_have_any_name() {
+    for name in ["", "a\0b", "\u{1f980} of more bytes than a thread's name may have", "/\n"] {
+        let sink = |_: &Event| Ok(());
+        let tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1")
+            .sink_with(SinkOptions::named(name), sink)
+            .bind()
+            .unwrap();
+        tunnel.handle().stop();
+        assert_eq!(tunnel.run().unwrap().sinks[0].name, name);
+    }
+}
+
 /// What a program may hand to another thread; that this compiles is the test.
 #[test]
 fn handles_and_tunnels_may_go_to_other_threads() {
