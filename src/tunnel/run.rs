@@ -69,7 +69,7 @@ impl Handle {
         self.phases.advance(Phase::Aborting);
     }
 
-    /// How the tunnel does at the moment.
+    /// How the tunnel does at the moment. Before it runs there are no sinks yet.
     pub fn stats(&self) -> Stats {
         Stats {
             counts: Counts::sum(self.counters.iter()),
