@@ -93,13 +93,15 @@ record() {
     echo "{$line}" >> "$out/runs.jsonl"
 }
 
-# run ROW RELAY WORK...: one measured run. A peer that stalls is given a second chance.
+# run ROW RELAY WORK...: one measured run. A peer that stalls, as sslsplit does at times, is given a
+# second chance, and waited for no longer than three times what it takes.
 run() {
-    local row=$1 name=$2 command=${relay[$2]} attempt line
+    local row=$1 name=$2 command=${relay[$2]} attempt line patience=120
+    [ "$name" != sslsplit ] || patience=60
     shift 2
     [ -z "$command" ] || command -v "${command%% *}" > /dev/null || return
     for attempt in 1 2; do
-        line=$("$load" --name "$row/$name" --log "$out/relays.log" --timeout 120 \
+        line=$("$load" --name "$row/$name" --log "$out/relays.log" --timeout $patience \
             ${command:+--relay "$command"} "$@" 2>> "$out/load.log")
         local status=$?
         rm -f "$out/run.pcap"

@@ -15,12 +15,12 @@ rust_version=$(jq -r .rust_version <<<"$package")
 
 check() {
     echo "    $*"
-    cargo clippy --quiet --lib --examples --no-default-features "$@" -- -D warnings
+    cargo clippy --quiet --all-targets --no-default-features "$@" -- -D warnings
 }
 
 check_features() {
     if cargo hack --version >/dev/null 2>&1; then
-        cargo hack clippy --quiet --lib --feature-powerset -- -D warnings
+        cargo hack clippy --quiet --all-targets --feature-powerset -- -D warnings
         return
     fi
     check

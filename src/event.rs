@@ -283,7 +283,8 @@ pub enum CloseReason {
         /// What it said.
         message: Arc<str>,
     },
-    /// The tunnel's own task for the connection failed: a bug, please report it.
+    /// The tunnel's own task for the connection failed: a bug, please report it, unless it was a
+    /// transform that panicked while it was dropped.
     Internal,
 }
 

@@ -107,7 +107,9 @@
 //! error stands in the [`Summary`] either way. Closures are sinks, and [`Sink::only`],
 //! [`Sink::only_connections`] and [`Sink::interested_in`] make a sink see less.
 //!
-//! To test a sink no network is needed: [`Event`]s are plain data with public fields.
+//! To test a sink no network is needed: [`Event`]s are plain data with public fields, and
+//! [`replay`] gives some to a sink as a tunnel would. They may be written by hand, as the lines of
+//! text that [`parse`] reads, or be recorded by a closure that keeps them.
 //!
 //! # Transforms
 //!
@@ -197,7 +199,7 @@
 //!
 //! [`Tunnel::run`] blocks, and has threads of its own; a program of whatever kind gives it one, by
 //! `std::thread::spawn` or `tokio::task::spawn_blocking`. A program that is on tokio-uring itself
-//! may await [`Tunnel::run_here`] on its own ring instead.
+//! may await [`Tunnel::run_here`] on its own ring instead; to stop awaiting it aborts the tunnel.
 //!
 //! The tunnel ends by [`Handle::stop`], which lets connections finish for a while, or
 //! [`Handle::abort`], which does not. The [`Summary`] tells what passed and what became of each
@@ -214,7 +216,10 @@
 use crate::{
     event::{Event, EventKind, Leg},
     packet::View,
-    sink::{Interest, OnSlow, Sink, SinkOptions},
+    sink::{
+        Interest, OnSlow, Sink, SinkOptions,
+        replay::{parse, replay},
+    },
     transform::{
         Codec, Delimiter, FixedSize, Framer, LengthPrefix, Lines, Messages, Output, Rest, Transform,
     },

@@ -76,8 +76,13 @@
 //!
 //! # Features
 //!
-//! `cli`, on by default, is the command line and what it depends on. A library user switches it
-//! off: `default-features = false`. What it needs to run is Linux with io_uring; where that is
+//! Both are on by default; a library user switches them off, `default-features = false`, and on
+//! again what is wanted:
+//!
+//! - `cli` is the command line and what it depends on;
+//! - `compress` lets a capture be written compressed, to a name that ends in `.gz` or `.zst`.
+//!
+//! What the tunnel needs to run is Linux with io_uring; where that is
 //! forbidden, [`Builder::bind`](tunnel::Builder::bind) says so.
 //!
 //! # The event contract

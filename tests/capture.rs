@@ -1,5 +1,7 @@
 //! The capture, judged by Wireshark and tcpdump.
 
+#[cfg(feature = "compress")]
+mod compressed;
 mod dialogues;
 mod files;
 #[cfg(feature = "cli")]

@@ -1,9 +1,11 @@
 //! The tunnel inside other programs, whatever runtime they have.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-use tcp_tunn::sink::{OnError, SinkOptions};
+use tcp_tunn::event::{CloseReason, Event};
+use tcp_tunn::sink::{Interest, OnError, Sink, SinkOptions};
 use tcp_tunn::tunnel::{Builder, Handle, Tunnel};
 
 use crate::support::events::{Events, PATIENCE, check_contract};
@@ -67,12 +69,94 @@ fn within_a_tokio_uring_program_it_runs_on_its_ring() {
     check_contract(&events.all());
 }
 
+/// Ends the test if `what` takes for ever, as a runtime that stands still could not.
+fn in_time(what: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        what();
+        let _ = done.send(());
+    });
+    let ended = is_done.recv_timeout(PATIENCE);
+    assert_ne!(ended, Err(std::sync::mpsc::RecvTimeoutError::Timeout), "it stands still");
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_sink_may_wait_for_the_runtime_that_the_tunnel_runs_on() {
+    let (server, serving) = echo();
+    in_time(move || {
+        tokio_uring::start(async move {
+            let (sender, mut seen) = tokio::sync::mpsc::channel(1);
+            let sink = move |event: &Event| {
+                sender.blocking_send(event.clone()).map_err(std::io::Error::other)
+            };
+            let tunnel = Tunnel::builder("127.0.0.1:0", server)
+                .sink(sink.interested_in(Interest::ALL))
+                .bind()
+                .unwrap();
+            let talking = talk_and_stop(&tunnel);
+            let handle = tunnel.handle();
+            // Takes nothing before all connections are closed and only the sink is left.
+            let taking = tokio_uring::spawn(async move {
+                while handle.stats().counts.closed == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let mut taken = Vec::new();
+                while let Some(event) = seen.recv().await {
+                    taken.push(event);
+                }
+                taken
+            });
+            let summary = tunnel.run_here().await.unwrap();
+            assert!(summary.sinks[0].error.is_none(), "{summary:?}");
+            check_contract(&taking.await.unwrap());
+            talking.join().unwrap();
+        });
+    });
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_tunnel_that_nobody_awaits_any_more_is_aborted() {
+    let events = Events::default();
+    let sink = events.sink();
+    tokio_uring::start(async move {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = server.local_addr().unwrap();
+        let tunnel = Tunnel::builder("127.0.0.1:0", to).sink(sink).bind().unwrap();
+        let address = tunnel.routes()[0].listening().socket_addr().unwrap();
+        let handle = tunnel.handle();
+        let mut client = TcpStream::connect(address).unwrap();
+        let connected = async {
+            while handle.stats().counts.connections == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            ended = tunnel.run_here() => panic!("{ended:?}"),
+            () = connected => {}
+        }
+        let reading = tokio::task::spawn_blocking(move || {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.read(&mut [0]).unwrap_err().kind()
+        });
+        assert_eq!(reading.await.unwrap(), ErrorKind::ConnectionReset);
+        let end = Instant::now() + PATIENCE;
+        while TcpListener::bind(address).is_err() {
+            assert!(Instant::now() < end, "it still listens");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert_eq!(events.wait_for_close(), CloseReason::Stopped);
+    check_contract(&events.all());
+}
+
 #[test]
 fn a_closure_that_fails_is_a_sink_that_failed() {
     let (server, serving) = echo();
     let options = SinkOptions::named("closure").on_error(OnError::Detach);
     let tunnel = Tunnel::builder("127.0.0.1:0", server)
-        .sink_with(options, |event: &tcp_tunn::event::Event| {
+        .sink_with(options, |event: &Event| {
             Err(std::io::Error::other(format!("no room for {}", event.connection)))
         })
         .bind()
@@ -84,6 +168,19 @@ fn a_closure_that_fails_is_a_sink_that_failed() {
     assert_eq!(report.error.as_ref().unwrap().to_string(), "no room for 1");
     talking.join().unwrap();
     serving.join().unwrap();
+}
+
+#[test]
+fn a_sink_may_have_any_name() {
+    for name in ["", "a\0b", "\u{1f980} of more bytes than a thread's name may have", "/\n"] {
+        let sink = |_: &Event| Ok(());
+        let tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1")
+            .sink_with(SinkOptions::named(name), sink)
+            .bind()
+            .unwrap();
+        tunnel.handle().stop();
+        assert_eq!(tunnel.run().unwrap().sinks[0].name, name);
+    }
 }
 
 /// What a program may hand to another thread; that this compiles is the test.
@@ -100,7 +197,7 @@ fn handles_and_tunnels_may_go_to_other_threads() {
 fn more_sinks_than_can_be_fed_are_refused_in_words() {
     let mut tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").bind().unwrap();
     for _ in 0..65 {
-        tunnel.add_sink(SinkOptions::default(), |_: &tcp_tunn::event::Event| Ok(()));
+        tunnel.add_sink(SinkOptions::default(), |_: &Event| Ok(()));
     }
     let error = tunnel.run().unwrap_err();
     assert!(error.to_string().starts_with("65 sinks are more than 64 ("), "{error}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tcp_tunn::event::{CloseReason, ConnectionId, Direction, EventKind, Leg, Open, Side};
-use tcp_tunn::transform::{Output, Pair, Transform, TransformError};
+use tcp_tunn::transform::{Output, Pair, Transform, TransformError, from_fn};
 use tcp_tunn::tunnel::Limits;
 
 use crate::support::bytes::bytes;
@@ -205,10 +205,34 @@ fn a_transform_that_panics_as_it_goes_resets_both_peers() {
         }
     }
     let pair = |_: ConnectionId, _: &Open| Pair::default().encoder(Vase);
-    let (tunnel, events, client, server) = transformed(pair);
+    let (tunnel, events, mut client, server) = transformed(pair);
+    client.write_all(b"recorded").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     assert!(read_all(&server).1);
     assert!(read_all(&client).1);
     assert_eq!(events.wait_for_close(), CloseReason::Internal);
     tunnel.stop();
+    // The close tells what passed before, too.
+    check_contract(&events.all());
+}
+
+#[test]
+fn an_error_that_panics_over_its_words_is_told_as_a_panic() {
+    #[derive(Debug)]
+    struct Speechless;
+    impl std::fmt::Display for Speechless {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no words")
+        }
+    }
+    impl std::error::Error for Speechless {}
+    let pair =
+        |_: ConnectionId, _: &Open| Pair::default().encoder(from_fn(|_, _| Err(Speechless.into())));
+    let (tunnel, events, mut client, server) = transformed(pair);
+    client.write_all(b"hello").unwrap();
+    assert!(read_all(&server).1);
+    let words = events.wait_for_close().to_string();
+    assert_eq!(words, "ended by the client's transform: it panicked: no words");
+    tunnel.stop();
+    check_contract(&events.all());
 }

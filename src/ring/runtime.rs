@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::task::JoinHandle;
 
 /// Why no ring could be set up, and what to do about it.
 #[derive(Debug, Error)]
@@ -142,8 +143,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, RingError> {
     Ok(new_runtime()?.block_on(future))
 }
 
-/// Starts a task on this thread's ring.
-pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) {
-    // The handle is not needed: tasks are counted, and a panic is seen by their guards.
-    drop(tokio_uring::spawn(future));
+/// Starts a task on this thread's ring, which goes on to its end whoever waits for it.
+pub(crate) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    tokio_uring::spawn(future)
 }

@@ -41,7 +41,7 @@ impl Interest {
     pub const RECEIVED: Self = Self { received: true, sent: false };
     /// What each peer was told, and when it took it.
     pub const SENT: Self = Self { received: false, sent: true };
-    /// Opens, half-closes and closes alone.
+    /// No data: that connections opened, reached their server, half-closed and closed.
     pub const LIFECYCLE: Self = Self { received: false, sent: false };
 
     /// Whether `Data` of this leg is wanted.
@@ -60,7 +60,9 @@ impl Interest {
 /// of different connections interleave.
 ///
 /// After the first `Err` of any method no other method is called: the sink is dropped, and the
-/// tunnel stops or goes on without it, as it was told. A panic counts as an error.
+/// tunnel stops or goes on without it, as it was told. A panic counts as an error. Only
+/// [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that, by
+/// the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
 ///
 /// ```
 /// use std::io;
@@ -128,6 +130,7 @@ pub trait Sink: Send {
     fn wants_ticks(&self) -> bool {
         false
     }
+
     /// This sink, seeing only the events for which `predicate` says so. It keeps the
     /// [event contract](crate#the-event-contract) only where the predicate does.
     fn only<P>(self, predicate: P) -> Only<Self, P>

@@ -50,7 +50,8 @@ pub struct SinkOptions {
     /// What the sink is called in messages, `sink` by default.
     pub name: String,
     /// How many bytes may wait for the sink, 64 MiB by default. Each event counts for its data
-    /// and a little for itself; a chunk larger than the whole queue passes alone.
+    /// and a little for itself; a chunk larger than the whole queue passes alone. Less than room
+    /// for the opening of a connection is taken for that, and more than 4 GiB for 4 GiB.
     pub buffer_bytes: usize,
     /// What happens when more would have to wait; by default the relay waits.
     pub on_slow: OnSlow,
@@ -228,7 +229,9 @@ impl SinkThread {
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let (ending, ended) = mpsc::channel();
-        let thread = std::thread::Builder::new().name(format!("sink-{name}")).spawn(move || {
+        // A thread's name ends at a null byte, and std does not take one for a name.
+        let name = format!("sink-{}", name.replace('\0', "?"));
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             let _ending = ending;
             let error = feeder.run(&clock, on_failure);
             on_end();

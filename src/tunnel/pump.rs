@@ -206,9 +206,11 @@ impl<'a> Pump<'a> {
         run: impl FnOnce(&mut Output) -> Result<(), TransformError>,
     ) -> Result<Output, Failed> {
         let mut output = Output::default();
-        match catch_unwind(AssertUnwindSafe(|| run(&mut output))) {
+        // An error finds its words only when asked, and may panic over them as well.
+        let guarded = || run(&mut output).map_err(|error| error.to_string());
+        match catch_unwind(AssertUnwindSafe(guarded)) {
             Ok(Ok(())) => Ok(output),
-            Ok(Err(error)) => self.broken(&error.to_string()),
+            Ok(Err(words)) => self.broken(&words),
             Err(panic) => self.broken(&format!("it panicked: {}", words_of(&*panic))),
         }
     }

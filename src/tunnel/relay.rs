@@ -30,6 +30,7 @@ pub(super) struct Relay<'a> {
     /// One write at a time: with two the kernel may change their order. Only a transform that
     /// answers to the sender makes a second writer.
     writing: [Mutex<()>; 2],
+    /// Outlives the relay, so that a close after a panic tells it, too.
     pub(super) passed: &'a Passed,
     last_activity: Cell<Timestamp>,
     /// The directions whose receiver was told that nothing more comes.

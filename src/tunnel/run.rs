@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinError;
+
 use super::builder::Tunnel;
 use super::clock::Clock;
 use super::counters::{Counters, Counts};
@@ -11,8 +13,9 @@ use super::crew::Crew;
 use super::error::RunError;
 use super::stop::{Phase, Phases};
 use super::worker::{Shared, Station, serve};
+use crate::ring;
 use crate::sink::summary::Progress;
-use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads};
+use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads, words_of};
 
 /// How long a sink may take to finish once everything is to end at once.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,7 +70,7 @@ impl Handle {
         self.phases.advance(Phase::Aborting);
     }
 
-    /// How the tunnel does at the moment.
+    /// How the tunnel does at the moment. Before it runs there are no sinks yet.
     pub fn stats(&self) -> Stats {
         Stats {
             counts: Counts::sum(self.counters.iter()),
@@ -107,7 +110,10 @@ impl Tunnel {
 
     /// Relays on the tokio-uring runtime that this is awaited on, as one worker, until
     /// [`Handle::stop`] is called or a sink fails whose [`OnError`](crate::sink::OnError) says
-    /// stop. Sinks have their own threads all the same. Must be awaited to its end.
+    /// stop. Sinks have their own threads all the same, and the runtime goes on while they finish.
+    ///
+    /// Dropped before it is done, as by a time-out, it ends as by [`Handle::abort`], with nobody to
+    /// take the [`Summary`]: the runtime has to go on for a while for that.
     ///
     /// # Errors
     ///
@@ -116,7 +122,13 @@ impl Tunnel {
     /// # Panics
     ///
     /// When awaited outside a tokio-uring runtime.
-    pub async fn run_here(mut self) -> Result<Summary, RunError> {
+    pub async fn run_here(self) -> Result<Summary, RunError> {
+        let _abort = AbortOnDrop(self.handle.clone());
+        // A task of its own goes on to the end whatever becomes of the one that waits for it.
+        ring::spawn(self.relay_here()).await.unwrap_or_else(|error| Err(panicked(error)))
+    }
+
+    async fn relay_here(mut self) -> Result<Summary, RunError> {
         self.workers = 1;
         let (shared, threads, crew) = self.start()?;
         drop(crew);
@@ -128,7 +140,9 @@ impl Tunnel {
             }
             Err(error) => Err(error),
         };
-        let summary = shared.finish(threads);
+        // A sink may need something of this very runtime before it can finish.
+        let finishing = tokio::task::spawn_blocking(move || shared.finish(threads));
+        let summary = finishing.await.map_err(panicked)?;
         result.map(|()| summary)
     }
 
@@ -156,6 +170,20 @@ impl Tunnel {
             recorder,
         );
         Ok((Arc::new(shared), threads, self.crew))
+    }
+}
+
+fn panicked(error: JoinError) -> RunError {
+    let words = error.try_into_panic().map(|panic| words_of(&*panic).to_owned());
+    RunError::Panic(words.unwrap_or_else(|error| error.to_string()))
+}
+
+/// Nobody waits for the tunnel any more, so it ends; nothing happens where it has ended anyway.
+struct AbortOnDrop(Handle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

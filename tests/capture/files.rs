@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tcp_tunn::event::{Event, Side, Timestamp};
+use tcp_tunn::event::{Event, Side};
 use tcp_tunn::packet::View;
 use tcp_tunn::sink::Sink;
 use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
@@ -15,36 +15,22 @@ use tempfile::tempdir;
 
 use super::{options, talk};
 use crate::support::events::PATIENCE;
-use crate::support::talk::{BEGIN, Talk};
+use crate::support::talk::Talk;
 use crate::support::verdict::{follow, judge};
 
 /// A connection that has reached its server.
-fn connected() -> Talk {
+pub(super) fn connected() -> Talk {
     let mut talk = talk(1);
     talk.connect();
     talk
 }
 
-fn create(path: &Path) -> std::io::Result<PcapngSink> {
+pub(super) fn create(path: &Path) -> std::io::Result<PcapngSink> {
     PcapngSink::create(path, options(View::Direct))
 }
 
-fn record(sink: &mut PcapngSink, events: &[Event]) {
+pub(super) fn record(sink: &mut PcapngSink, events: &[Event]) {
     events.iter().for_each(|event| sink.record(event).unwrap());
-}
-
-/// Ticks until `done`; what a running tunnel does.
-fn tick_until(sink: &mut PcapngSink, done: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "it does not happen");
-        sink.tick(Timestamp(BEGIN)).unwrap();
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn len(path: &Path) -> u64 {
-    fs::metadata(path).unwrap().len()
 }
 
 fn mkfifo(path: &Path) {
@@ -167,58 +153,6 @@ fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
     talk.end(Side::Client);
     record(&mut sink, &talk.events);
     assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::NotConnected);
-}
-
-#[cfg(feature = "compress")]
-#[test]
-fn compressed_files_are_perfect_and_show_what_was_flushed_when_cut_short() {
-    let folder = tempdir().unwrap();
-    for name in ["out.pcapng.gz", "out.pcapng.zst"] {
-        let path = folder.path().join(name);
-        let mut sink = create(&path).unwrap();
-        let mut talk = connected();
-        let said = crate::support::bytes::bytes(7, 300_000);
-        record(&mut sink, &talk.say(Side::Client, &said).take());
-        tick_until(&mut sink, || len(&path) > 300_000);
-        let flushed = len(&path);
-        let answer = crate::support::bytes::bytes(8, 300_000);
-        talk.say(Side::Server, &answer).end(Side::Client);
-        record(&mut sink, &talk.events);
-        sink.finish().unwrap();
-        assert_eq!(follow(&path, 1)[0], [said.clone(), answer]);
-        // Wireshark reads it as it is, tcpdump does not.
-        let program = if name.ends_with(".gz") { "gzip" } else { "zstd" };
-        let plain = Command::new(program).arg("-dc").arg(&path).output().unwrap();
-        assert!(plain.status.success(), "{plain:?}");
-        let plain_path = folder.path().join("plain.pcapng");
-        fs::write(&plain_path, plain.stdout).unwrap();
-        judge(&plain_path, &[]);
-        for cut in [flushed, flushed + 1000] {
-            let short = folder.path().join(format!("short-{name}"));
-            fs::write(&short, &fs::read(&path).unwrap()[..cut as usize]).unwrap();
-            let args = ["-n", "-Y", "tcp.srcport == 20001", "-T", "fields", "-e", "tcp.len", "-r"];
-            let read = Command::new("tshark").args(args).arg(&short).output().unwrap();
-            let read = String::from_utf8(read.stdout).unwrap();
-            let shown: usize = read.lines().map(|len| len.parse::<usize>().unwrap()).sum();
-            assert_eq!(shown, said.len(), "{name} cut at {cut}");
-        }
-    }
-}
-
-#[cfg(feature = "compress")]
-#[test]
-fn a_compressed_file_does_not_grow_while_nothing_is_said() {
-    let folder = tempdir().unwrap();
-    for name in ["out.pcapng.gz", "out.pcapng.zst"] {
-        let path = folder.path().join(name);
-        let mut sink = create(&path).unwrap();
-        record(&mut sink, &connected().events);
-        tick_until(&mut sink, || len(&path) > 100);
-        let flushed = len(&path);
-        let end = Instant::now() + Duration::from_millis(300);
-        tick_until(&mut sink, || Instant::now() > end);
-        assert_eq!(len(&path), flushed, "{name}");
-    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ use crate::event::{Event, EventKind};
 ///
 /// # Errors
 /// The first one of the sink, which is then given nothing more.
-pub fn replay(events: &[Event], sink: &mut impl Sink) -> io::Result<()> {
+pub fn replay(events: &[Event], sink: &mut (impl Sink + ?Sized)) -> io::Result<()> {
     let interest = sink.interest();
     for event in events {
         match &event.kind {

@@ -173,3 +173,13 @@ fn a_sink_sees_what_it_is_interested_in_and_then_the_end() {
         assert_eq!(sink.0, expected);
     }
 }
+
+#[test]
+fn a_sink_behind_a_reference_is_given_events_as_well() {
+    let (sender, seen) = std::sync::mpsc::channel();
+    let mut keep = move |event: &Event| sender.send(event.clone()).map_err(io::Error::other);
+    let sink: &mut dyn Sink = &mut keep;
+    let events = parse("2026-01-02T12:00:00Z 1 shutdown from=client received=7 sent=7").unwrap();
+    replay(&events, sink).unwrap();
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), events);
+}
