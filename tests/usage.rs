@@ -32,7 +32,16 @@ fn wrong_usage_is_told_in_one_line() {
             &["--from", LOCAL, "--to", "h:1", "--pcap", "/dev/null", "--rotate-size", "1MB"],
             "'/dev/null' is no file and cannot rotate",
         ),
-        (&["--from", LOCAL, "--to", "h:1", "--tls-keylog", "/"], "'/' is no file (name the one of"),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--tls-keylog", "/"],
+            "'/' is no file (name the one of",
+        ),
+        (
+            &["--from", LOCAL, "--to", "h:1", "--tls-keylog", "k"],
+            "no capture to put keys into (try",
+        ),
+        (&["--from", LOCAL, "--to", "h:1", "--snaplen", "1"], "no capture to keep small (try '--p"),
+        (&["--from", LOCAL, "--to", "h:1", "--legs", "both"], "no capture to show them in (try"),
         (
             &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--rotate-files", "2"],
             "--rotate-files needs a size or an interval",

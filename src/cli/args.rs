@@ -113,7 +113,7 @@ pub(super) struct RelayArgs {
     #[arg(hide_short_help = true)]
     max_connections: NonZero<usize>,
 
-    /// Worker threads [default: the number of cores, at most 4]
+    /// Worker threads, at most 1024 [default: the number of cores, at most 4]
     #[arg(long, value_name = "N", hide_short_help = true, value_parser = some)]
     pub(super) workers: Option<NonZero<usize>>,
 

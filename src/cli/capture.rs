@@ -119,6 +119,20 @@ impl CaptureArgs {
             let what = "--pcap - would write a capture to the terminal";
             return Err(format!("{what} (try '--pcap - | wireshark -k -i -' or '--pcap FILE')"));
         }
+        self.check_rotation()?;
+        self.check_what_needs_a_capture()?;
+        let is_fifo_or_folder = |path: &PathBuf| {
+            path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
+        };
+        match self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
+            Some(path) => {
+                Err(format!("'{}' is no file (name the one of SSLKEYLOGFILE)", path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_rotation(&self) -> Result<(), String> {
         let rotates = self.rotate_size.is_some() || self.rotate_interval.is_some();
         if self.is_stdout() && rotates {
             return Err("stdout cannot rotate (try '--pcap FILE')".to_owned());
@@ -128,23 +142,27 @@ impl CaptureArgs {
             let path = path.display();
             return Err(format!("'{path}' is no file and cannot rotate (try '--pcap FILE')"));
         }
-        let is_fifo_or_folder = |path: &PathBuf| {
-            path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
-        };
-        if let Some(path) = self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
-            let path = path.display();
-            return Err(format!("'{path}' is no file (name the one of SSLKEYLOGFILE)"));
-        }
         if self.rotate_files.is_some() && !rotates {
-            return Err(
-                "--rotate-files needs a size or an interval (try '--rotate-size 1GiB')".to_owned()
-            );
+            let what = "--rotate-files needs a size or an interval";
+            return Err(format!("{what} (try '--rotate-size 1GiB')"));
         }
+        Ok(())
+    }
+
+    /// Nobody gives an option that shall do nothing.
+    fn check_what_needs_a_capture(&self) -> Result<(), String> {
         if self.pcap.is_none() && self.stop_after.iter().any(|stop| stop.is_of_capture()) {
             let what = "--stop-after size: and packets: count what is in the capture";
             return Err(format!("{what} (try '--pcap FILE', or duration: or connections:)"));
         }
-        Ok(())
+        let lonely = match self {
+            _ if self.is_any() => return Ok(()),
+            Self { tls_keylog: Some(_), .. } => "--tls-keylog has no capture to put keys into",
+            Self { snaplen: Some(_), .. } => "--snaplen has no capture to keep small",
+            Self { legs: Legs::Both, .. } => "--legs both has no capture to show them in",
+            _ => return Ok(()),
+        };
+        Err(format!("{lonely} (try '--pcap FILE')"))
     }
 
     /// Captures into this file, whatever was asked for.

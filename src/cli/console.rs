@@ -39,7 +39,7 @@ pub(super) struct ConsoleArgs {
     /// When to use colours: auto is on a terminal that knows them, unless NO_COLOR is set or
     /// CLICOLOR is 0; CLICOLOR_FORCE=1 asks for them everywhere.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
-    #[arg(hide_short_help = true)]
+    #[arg(hide_short_help = true, overrides_with = "color")]
     color: Color,
 
     /// local, utc, relative, delta or none

@@ -16,6 +16,25 @@ pub(super) enum Generate {
     CompleteFish,
 }
 
+const EXIT_CODES: [(&str, &str); 3] = [
+    (
+        "0",
+        "Ended by a signal, by --stop-after, or because the reader of stdout left and nothing \
+         else was captured.",
+    ),
+    ("1", "Something failed at run time, also a capture that was detached."),
+    ("2", "Wrong usage."),
+];
+
+const SIGNALS: [(&str, &str); 3] = [
+    ("SIGINT, SIGTERM", "End it, the first gracefully, the second at once."),
+    (
+        "SIGHUP",
+        "Begins a new file of the capture; ends it where there is none, unless nohup started it.",
+    ),
+    ("SIGUSR1", "Prints the table of connections and the counters on stderr."),
+];
+
 /// Writes it to `output`.
 pub(super) fn write(what: Generate, output: &mut impl Write) -> io::Result<()> {
     let mut command = Args::command();
@@ -43,7 +62,18 @@ fn man(command: clap::Command, output: &mut impl Write) -> io::Result<()> {
     man.render_options_section(output)?;
     writeln!(output, ".SH EXAMPLES\n.nf\n{}\n.fi", roff(EXAMPLES))?;
     writeln!(output, ".SH NOTES\n{}", roff(NOTES).replace("\n\n", "\n.PP\n"))?;
+    list("EXIT STATUS", &EXIT_CODES, output)?;
+    list("SIGNALS", &SIGNALS, output)?;
     man.render_version_section(output)
+}
+
+/// A section of words, each with what it means.
+fn list(title: &str, rows: &[(&str, &str)], output: &mut impl Write) -> io::Result<()> {
+    writeln!(output, ".SH {title}")?;
+    for (word, meaning) in rows {
+        writeln!(output, ".TP\n\\fB{}\\fR\n{}", roff(word), roff(meaning))?;
+    }
+    Ok(())
 }
 
 /// Text as roff has it: backslashes and hyphens are what they are.

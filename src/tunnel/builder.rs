@@ -25,6 +25,9 @@ pub struct Builder {
     sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
 }
 
+/// More threads than any machine has cores for; each has a ring of its own.
+const WORKERS_MAX: usize = 1024;
+
 impl Builder {
     /// Listens on `from` too and connects its clients to `to`.
     pub fn route(mut self, from: impl ToString, to: impl ToString) -> Self {
@@ -38,9 +41,10 @@ impl Builder {
         self
     }
 
-    /// Sets the number of worker threads, at least 1. By default one for each core, at most 4.
+    /// Sets the number of worker threads, from 1 to 1024; what is outside counts as the nearer
+    /// end. By default one for each core, at most 4.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.max(1);
+        self.workers = workers.clamp(1, WORKERS_MAX);
         self
     }
 
