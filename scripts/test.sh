@@ -110,6 +110,11 @@ run_examples() {
     done
 }
 
+# Its figures mean nothing here.
+short_bench() {
+    scripts/bench.sh --short >"$scratch/bench.log" 2>&1 || { cat "$scratch/bench.log" && return 1; }
+}
+
 step "programs that the tests need" install_missing
 step "scapy, which reads captures in its own way" install_scapy
 step "format" cargo fmt --check
@@ -123,5 +128,6 @@ step "dependencies" check_dependencies
 step "fuzz targets" check_fuzz_targets
 step "examples" run_examples
 step "soak, in short" scripts/soak.sh --short
+step "benchmark, in short" short_bench
 step "Debian package" scripts/test-deb.sh dev
 echo "==> all good, after $SECONDS s"
