@@ -64,3 +64,18 @@ fn a_crate_of_somebody_else_builds_on_the_public_api_alone() {
     ];
     assert_eq!(lines[1..last], said);
 }
+
+/// A fuzz target builds the command's own source, which a missing dependency would keep from
+/// building where nobody looks until the end.
+#[test]
+fn the_fuzz_targets_have_what_the_command_needs() {
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let (ours, fuzz) = (read("Cargo.toml"), read("fuzz/Cargo.toml"));
+    let (_, cli) = ours.split_once("\ncli = [").unwrap();
+    let (cli, _) = cli.split_once(']').unwrap();
+    let needed: Vec<_> = cli.split('"').filter_map(|word| word.strip_prefix("dep:")).collect();
+    assert!(needed.contains(&"clap"), "{needed:?}");
+    let missing = |name: &&&str| !fuzz.lines().any(|line| line.starts_with(&format!("{name} = ")));
+    let missing: Vec<_> = needed.iter().filter(missing).collect();
+    assert!(missing.is_empty(), "fuzz/Cargo.toml lacks {missing:?}");
+}
