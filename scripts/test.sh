@@ -91,6 +91,8 @@ check_fuzz_targets() {
     fi
 }
 
+# Services that run this set it, and programs act on it: it is so everywhere.
+export CI=true
 # Where examples may leave files, removed at the end.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -10,6 +10,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::events::PATIENCE;
+use super::terminal::without_habits;
 
 /// A running `tcp_tunn`, killed when dropped.
 pub(crate) struct Process {
@@ -67,7 +68,7 @@ impl Process {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let stderr = ioctl_tiocgptpeer(&terminal, flags).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcp_tunn"));
-        command.stderr(stderr).env("TERM", "xterm").env_remove("NO_COLOR");
+        without_habits(&mut command).stderr(stderr).env("TERM", "xterm");
         let (mut process, stdout) = Self::spawn_with(command, args, |_| File::from(terminal));
         process.stdout = Some(read_all(stdout));
         process.wait_until_listening(args);

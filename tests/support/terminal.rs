@@ -95,10 +95,17 @@ impl Drop for Terminal {
     }
 }
 
+/// What the one who runs the tests may have set, and what a terminal's colours depend on: `CI`
+/// promises colours that `TERM` does not.
+pub(crate) fn without_habits(command: &mut Command) -> &mut Command {
+    for name in ["CI", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "NO_COLOR", "TMUX"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn tmux(folder: &Path, args: &[&str]) -> Output {
-    Command::new("tmux")
-        .env_remove("TMUX")
-        .env_remove("NO_COLOR")
+    without_habits(&mut Command::new("tmux"))
         .args(["-u", "-S"])
         .arg(folder.join("socket"))
         .arg("-f")
