@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tempfile::tempdir;
 
 use crate::support::events::PATIENCE;
@@ -203,4 +204,34 @@ fn it_tells_what_its_end_waits_for() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.iter().any(|line| line.contains("did not finish in time")), "{ended:?}");
     drop(reader);
+}
+
+/// Waits until the process is in a state, as proc(5) names them.
+fn wait_for_state(process: &Process, state: &str) {
+    until("the state", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+        let stats = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")));
+        let mut states = stats.map(|stat| stat.unwrap().rsplit_once(") ").unwrap().1.to_owned());
+        states.all(|rest| rest.starts_with(state)).then_some(())
+    });
+}
+
+#[test]
+fn all_that_came_while_it_was_stopped_is_passed_on_at_once() {
+    let (process, listener) = start(&[]);
+    let mut pair = Pair::meet(&process, &listener);
+    SockRef::from(&pair.server).set_out_of_band_inline(true).unwrap();
+    pair.say("hello");
+    process.signal("STOP");
+    wait_for_state(&process, "T");
+    // A read ends before the urgent byte; that more has come by then is not told again.
+    pair.client.write_all(b"ab").unwrap();
+    SockRef::from(&pair.client).send_out_of_band(b"!").unwrap();
+    pair.client.write_all(b"cd").unwrap();
+    process.signal("CONT");
+    let mut heard = [0; 5];
+    pair.server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"ab!cd");
+    pair.end();
+    process.stop();
 }

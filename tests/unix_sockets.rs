@@ -1,10 +1,17 @@
-//! Unix sockets: whose file is replaced, and whose is removed.
+//! Unix sockets: whose file is replaced, whose is removed, and what only they can say.
 
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tcp_tunn::tunnel::{BindError, Tunnel};
+
+use crate::support::events::PATIENCE;
+use crate::support::process::Process;
 
 fn bind(path: &Path) -> Result<Tunnel, BindError> {
     Tunnel::builder(format!("unix:{}", path.display()), "127.0.0.1:1").workers(1).bind()
@@ -80,4 +87,34 @@ fn a_path_that_no_socket_can_have_is_refused_at_once() {
     }
     let longest = &long[..long.len() - 1];
     Tunnel::builder("127.0.0.1:0", longest).bind().unwrap();
+}
+
+/// Says `a` with a descriptor along, where the kernel ends a read, and then `b`.
+fn say_with_a_descriptor(mut client: &UnixStream) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut along = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [client.as_fd()];
+    assert!(along.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(client, &[IoSlice::new(b"a")], &mut along, SendFlags::empty()).unwrap();
+    client.write_all(b"b").unwrap();
+}
+
+#[test]
+fn what_follows_a_descriptor_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let listener = UnixListener::bind(path("server")).unwrap();
+    let [from, to] = ["client", "server"].map(|name| format!("unix:{}", path(name).display()));
+    let tunnel = Process::start(&["--from", &from, "--to", &to, "--quiet"]);
+    for _ in 0..20 {
+        let client = UnixStream::connect(path("client")).unwrap();
+        // Said before the tunnel has a server to pass it to, it comes as one.
+        say_with_a_descriptor(&client);
+        let (mut server, _) = listener.accept().unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut heard = [0; 2];
+        server.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"ab");
+    }
+    tunnel.stop();
 }

@@ -1,15 +1,20 @@
 //! Buffers for reads: registered ones of two sizes, and heap ones for when these run out.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::slice;
 use std::sync::Once;
 
+use socket2::SockRef;
 use tokio_uring::buf::fixed::{FixedBuf, FixedBufPool};
+use tokio_uring::buf::{IoBuf, IoBufMut};
 
 use super::arena::{self, Part};
 
-/// What a chatty connection reads into. Small, because it is held while nothing comes.
+/// What a chatty connection reads into.
 pub(super) const SMALL: usize = 8 * 1024;
 /// What a bulk transfer reads into: the cost per byte falls up to this size.
 pub(super) const LARGE: usize = 1024 * 1024;
@@ -42,10 +47,22 @@ impl Buffer {
     /// How much a read can deliver.
     pub(crate) fn capacity(&self) -> usize {
         match &self.memory {
-            Memory::Fixed(fixed) => tokio_uring::buf::IoBuf::bytes_total(fixed),
+            Memory::Fixed(fixed) => fixed.bytes_total(),
             Memory::Heap(heap) => heap.capacity(),
             Memory::Gone => 0,
         }
+    }
+
+    /// Receives what has come at `socket`, as much as there is room for; empty at the end of the
+    /// stream. Fails with `WouldBlock` where nothing has come.
+    pub(super) fn receive(&mut self, socket: &SockRef<'_>) -> io::Result<()> {
+        self.filled = 0;
+        self.filled = match &mut self.memory {
+            Memory::Fixed(fixed) => receive(socket, fixed)?,
+            Memory::Heap(heap) => receive(socket, heap)?,
+            Memory::Gone => 0,
+        };
+        Ok(())
     }
 
     pub(super) fn take_memory(&mut self) -> Memory {
@@ -56,6 +73,17 @@ impl Buffer {
         self.memory = memory;
         self.filled = filled;
     }
+}
+
+/// Receives what has come at `socket` into `memory`; how much.
+fn receive(socket: &SockRef<'_>, memory: &mut impl IoBufMut) -> io::Result<usize> {
+    let (start, len) = (memory.stable_mut_ptr().cast(), memory.bytes_total());
+    // SAFETY: as many bytes from there on are the memory's own, and it is borrowed as long.
+    let room: &mut [MaybeUninit<u8>] = unsafe { slice::from_raw_parts_mut(start, len) };
+    let filled = socket.recv_with_flags(room, libc::MSG_DONTWAIT)?;
+    // SAFETY: the kernel has written as many.
+    unsafe { memory.set_init(filled) };
+    Ok(filled)
 }
 
 impl Deref for Buffer {
@@ -73,11 +101,7 @@ impl Deref for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         match self.take_memory() {
-            Memory::Fixed(fixed) => {
-                if tokio_uring::buf::IoBuf::bytes_total(&fixed) == SMALL {
-                    self.pool.small_free.set(self.pool.small_free.get() + 1);
-                }
-            }
+            Memory::Fixed(_) | Memory::Gone => {}
             Memory::Heap(mut heap) => {
                 let medium = heap.capacity() >= MEDIUM;
                 if medium {
@@ -89,7 +113,6 @@ impl Drop for Buffer {
                     spare.push(heap);
                 }
             }
-            Memory::Gone => {}
         }
     }
 }
@@ -97,7 +120,6 @@ impl Drop for Buffer {
 /// What a pool and its buffers share.
 #[derive(Default)]
 struct Shared {
-    small_free: Cell<usize>,
     medium_out: Cell<usize>,
     spare_small: RefCell<Vec<Vec<u8>>>,
     spare_medium: RefCell<Vec<Vec<u8>>>,
@@ -121,8 +143,6 @@ impl Shared {
 /// as long as it likes without stopping another.
 pub(crate) struct BufferPool {
     fixed: Option<FixedBufPool<Part>>,
-    /// Small fixed buffers that are not lent to reads that may wait long.
-    small_reserve: usize,
     shared: Rc<Shared>,
 }
 
@@ -153,41 +173,38 @@ impl BufferPool {
         Self::unregistered()
     }
 
-    fn try_register(large: usize, small: usize) -> std::io::Result<Self> {
+    fn try_register(large: usize, small: usize) -> io::Result<Self> {
         let mut lengths = vec![LARGE; large];
         lengths.resize(large + small, SMALL);
         let fixed = FixedBufPool::new(arena::parts(&lengths)?);
         fixed.register()?;
-        let shared = Shared { small_free: Cell::new(small), ..Shared::default() };
-        Ok(Self { fixed: Some(fixed), small_reserve: small / 4, shared: Rc::new(shared) })
+        Ok(Self { fixed: Some(fixed), shared: Rc::default() })
     }
 
     /// A pool of heap buffers alone.
     fn unregistered() -> Self {
-        Self { fixed: None, small_reserve: 0, shared: Rc::new(Shared::default()) }
+        Self { fixed: None, shared: Rc::default() }
+    }
+
+    fn fixed(&self, size: usize) -> Option<Buffer> {
+        let fixed = self.fixed.as_ref()?.try_next(size)?;
+        Some(self.buffer(Memory::Fixed(fixed)))
     }
 
     fn buffer(&self, memory: Memory) -> Buffer {
         Buffer { memory, filled: 0, pool: Rc::clone(&self.shared) }
     }
 
-    /// A small buffer for a read that may wait for ever, unless these are getting scarce.
-    pub(super) fn lend_small(&self) -> Option<Buffer> {
-        if self.shared.small_free.get() <= self.small_reserve {
-            return None;
-        }
-        self.fixed_small()
-    }
-
-    /// A small buffer for a read that will complete at once.
+    /// A small buffer.
     pub(super) fn small(&self) -> Buffer {
-        self.fixed_small().unwrap_or_else(|| self.buffer(self.shared.heap(false)))
+        let fixed = self.fixed(SMALL);
+        fixed.unwrap_or_else(|| self.buffer(self.shared.heap(false)))
     }
 
-    /// The largest buffer that is to be had, for a read that will complete at once.
+    /// The largest buffer that is to be had.
     pub(super) fn large(&self) -> Buffer {
-        if let Some(fixed) = self.fixed.as_ref().and_then(|pool| pool.try_next(LARGE)) {
-            return self.buffer(Memory::Fixed(fixed));
+        if let Some(fixed) = self.fixed(LARGE) {
+            return fixed;
         }
         let out = self.shared.medium_out.get();
         if out < MEDIUM_MAX {
@@ -195,12 +212,6 @@ impl BufferPool {
             return self.buffer(self.shared.heap(true));
         }
         self.small()
-    }
-
-    fn fixed_small(&self) -> Option<Buffer> {
-        let fixed = self.fixed.as_ref()?.try_next(SMALL)?;
-        self.shared.small_free.set(self.shared.small_free.get() - 1);
-        Some(self.buffer(Memory::Fixed(fixed)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio_uring::net::TcpStream as RingStream;
 
 use super::socket::{Socket, keep_urgent_bytes};
 
@@ -54,7 +55,7 @@ async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
     // older kernels. The standard library does it in one call where socket2 takes two.
     let stream = TcpStream::from(OwnedFd::from(socket));
     stream.set_nonblocking(false)?;
-    Ok(Socket::from_fd(stream.into()))
+    Ok(Socket::new(RingStream::from_std(stream), domain))
 }
 
 /// Waits for the answer to a connect under way.

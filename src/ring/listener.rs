@@ -9,6 +9,7 @@ use std::path::Path;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
+use tokio_uring::net::TcpStream;
 
 use super::socket::{Socket, canonical, keep_urgent_bytes};
 
@@ -62,7 +63,7 @@ impl Listener {
         match self {
             Self::Tcp { ring, .. } => {
                 let (stream, peer) = ring.accept().await?;
-                Ok((Socket::from_stream(stream), Some(canonical(peer))))
+                Ok((Socket::new(stream, Domain::for_address(peer)), Some(canonical(peer))))
             }
             Self::Unix { listener, stop } => {
                 // Unlike a ring's, this accept may be dropped.
@@ -72,7 +73,8 @@ impl Listener {
                 };
                 let stream = stream.into_std()?;
                 stream.set_nonblocking(false)?;
-                Ok((Socket::from_fd(stream.into()), None))
+                let stream = TcpStream::from_std(OwnedFd::from(stream).into());
+                Ok((Socket::new(stream, Domain::UNIX), None))
             }
         }
     }

@@ -5,9 +5,11 @@
 //!
 //! * A pending operation is never dropped: its bytes would be lost. It is ended by
 //!   [`Socket::abort`], or a read by [`Socket::stop_reading`], and then awaited.
-//! * A [`Buffer`] only ever shows the bytes of its last read.
-//! * What waits without an operation in flight ([`Socket::failure`], [`connect`]) goes through
-//!   tokio's own epoll and may be dropped at any time.
+//! * What is asked of the ring goes to the kernel when no task of the thread can go on: one that
+//!   may never have to wait, like a [`Reader`] of a fast sender, lets the ring have its turn.
+//! * A [`Buffer`](buffer::Buffer) only ever shows the bytes of its last read.
+//! * What waits without an operation in flight (a [`Reader`] for the next byte,
+//!   [`Socket::failure`], [`connect_tcp`]) goes through tokio's own epoll.
 #![allow(unsafe_code)]
 
 mod arena;
@@ -21,6 +23,7 @@ mod poll;
 mod reader;
 mod runtime;
 mod socket;
+mod watch;
 
 pub(crate) use buffer::BufferPool;
 pub(crate) use connect::{can_send_to, connect_tcp, connect_unix};

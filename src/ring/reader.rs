@@ -3,12 +3,11 @@
 use std::io;
 use std::rc::Rc;
 
-use tokio::task::yield_now;
-
 use super::buffer::{Buffer, BufferPool, SMALL};
 use super::pipe::{Pipe, PipePool};
 use super::poll;
 use super::socket::Socket;
+use super::watch::Watch;
 
 /// What came next in a direction.
 pub(crate) enum Input {
@@ -41,64 +40,81 @@ impl Input {
 
 /// Reads one direction of a connection.
 ///
-/// While little comes at a time the read itself waits, in a small buffer: one operation a
-/// message. Once a read filled its buffer, or when small buffers are scarce, the wait holds no
-/// buffer at all, and one as large as what has come is taken when there is something to read; or
-/// a pipe, where nobody is to see the bytes.
+/// The wait holds no memory. What comes is read at once into a small buffer; but once it has
+/// filled that, as many as have come by then are read on the ring into a large one, or moved into
+/// a pipe where nobody is to see them.
 pub(crate) struct Reader {
     socket: Socket,
     pool: Rc<BufferPool>,
     pipes: Option<PipePool>,
+    watch: Option<Rc<Watch>>,
     bulk: bool,
-    /// Whether a read does not wait.
-    polls: bool,
+    /// Whether something may be left to read, so that others come first.
+    unfinished: bool,
 }
 
 impl Reader {
     /// With `pipes` where nobody is to see what passes.
     pub(crate) const fn new(socket: Socket, pool: Rc<BufferPool>, pipes: Option<PipePool>) -> Self {
-        Self { socket, pool, pipes, bulk: false, polls: false }
+        Self { socket, pool, pipes, watch: None, bulk: false, unfinished: false }
     }
 
-    /// What came next.
+    /// What came next. Must be awaited to its end.
     pub(crate) async fn read(&mut self) -> io::Result<Input> {
+        if std::mem::take(&mut self.unfinished) {
+            poll::let_others_go_on().await;
+        }
+        let watch = self.watch()?;
         loop {
-            let lent = if self.bulk || self.polls { None } else { self.pool.lend_small() };
-            let buffer = match lent {
-                Some(buffer) => buffer,
-                None => {
-                    let waiting = self.wait().await?;
-                    if waiting > SMALL
-                        && let Some(pipe) = self.pipe()?
-                    {
-                        // What is moved at once must not keep all others from their turn.
-                        yield_now().await;
-                        return Ok(Input::Piped(pipe));
-                    }
-                    if waiting > SMALL { self.pool.large() } else { self.pool.small() }
+            let ready = watch.readable().await?;
+            if self.bulk {
+                let waiting = self.socket.bytes_waiting()?;
+                if waiting == 0 && !ready.is_ended() {
+                    ready.drained();
+                    continue;
                 }
-            };
-            let capacity = buffer.capacity();
-            match self.socket.read(buffer).await {
-                // The other direction has made the socket one that never blocks.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.polls = true,
+                if waiting > SMALL
+                    && let Some(input) = self.read_bulk().await?
+                {
+                    return Ok(input);
+                }
+            }
+            let mut buffer = self.pool.small();
+            match self.socket.read_now(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.drained(),
                 result => {
-                    let buffer = result?;
-                    self.bulk = buffer.len() == capacity || buffer.len() > SMALL;
+                    result?;
+                    self.bulk = buffer.len() == buffer.capacity();
+                    self.unfinished =
+                        self.bulk || self.socket.reads_end_early() || ready.is_urgent();
+                    if !self.unfinished {
+                        ready.drained();
+                    }
                     return Ok(Input::Bytes(buffer));
                 }
             }
         }
     }
 
-    /// Waits for something to read; how much there is.
-    async fn wait(&self) -> io::Result<usize> {
-        match self.socket.bytes_waiting()? {
-            0 => {
-                poll::readable(&self.socket).await?;
-                self.socket.bytes_waiting()
-            }
-            waiting => Ok(waiting),
+    /// What waits for the socket, from the first read to the last.
+    fn watch(&mut self) -> io::Result<Rc<Watch>> {
+        if let Some(watch) = &self.watch {
+            return Ok(Rc::clone(watch));
+        }
+        let watch = self.socket.watch()?;
+        Ok(Rc::clone(self.watch.insert(watch)))
+    }
+
+    /// As much as has come; nothing where that is too little for it.
+    async fn read_bulk(&mut self) -> io::Result<Option<Input>> {
+        if let Some(pipe) = self.pipe()? {
+            self.unfinished = true;
+            return Ok(Some(Input::Piped(pipe)));
+        }
+        match self.socket.read(self.pool.large()).await {
+            // The other direction has made the socket one that never blocks.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            result => result.map(|buffer| Some(Input::Bytes(buffer))),
         }
     }
 

@@ -1,16 +1,14 @@
 //! A connected stream socket, TCP or unix.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::rc::Rc;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use socket2::{Domain, SockRef};
 use tokio::time::sleep;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::TcpStream;
@@ -19,6 +17,7 @@ use super::buffer::{Buffer, Memory, SMALL};
 use super::pace::Pace;
 use super::pipe::Pipe;
 use super::poll;
+use super::watch::Watch;
 
 /// A handle of a socket; clones are the same socket. It closes when the last one is dropped and
 /// no operation is in flight.
@@ -30,28 +29,25 @@ pub(crate) struct Socket(Rc<Inner>);
 
 struct Inner {
     stream: TcpStream,
+    family: Domain,
     /// Whether calls on the descriptor come back at once; they wait by default, which saves the
     /// ring from polling.
     never_blocks: Cell<bool>,
+    /// The registration with epoll, while anybody waits for it.
+    watch: RefCell<Weak<Watch>>,
 }
 
-/// A descriptor for tokio's epoll, which does not own it.
-struct Watched(RawFd);
-
-impl AsRawFd for Watched {
+impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0
+        self.0.stream.as_raw_fd()
     }
 }
 
 impl Socket {
-    pub(super) fn from_stream(stream: TcpStream) -> Self {
-        Self(Rc::new(Inner { stream, never_blocks: Cell::new(false) }))
-    }
-
-    /// Takes a connected socket in blocking mode.
-    pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self::from_stream(TcpStream::from_std(fd.into()))
+    /// Takes a connected socket of a family, in blocking mode.
+    pub(super) fn new(stream: TcpStream, family: Domain) -> Self {
+        let (never_blocks, watch) = (Cell::new(false), RefCell::default());
+        Self(Rc::new(Inner { stream, family, never_blocks, watch }))
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -61,7 +57,13 @@ impl Socket {
     fn fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open for as long as `self.0` lives, and the borrow is tied
         // to it.
-        unsafe { BorrowedFd::borrow_raw(self.stream().as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
+    }
+
+    /// Reads what has come into `buffer`, empty at the end of the stream; fails with `WouldBlock`
+    /// where nothing has come.
+    pub(super) fn read_now(&self, buffer: &mut Buffer) -> io::Result<()> {
+        buffer.receive(&SockRef::from(&self.fd()))
     }
 
     /// Reads into `buffer`; comes back with it, empty at the end of the stream.
@@ -142,6 +144,12 @@ impl Socket {
         Ok(())
     }
 
+    /// Whether a read may leave something of what has come though it has room: a unix socket's
+    /// ends where descriptors were sent along.
+    pub(super) fn reads_end_early(&self) -> bool {
+        self.0.family == Domain::UNIX
+    }
+
     /// Moves what has come into `pipe`; how much, 0 at the end of the stream.
     pub(super) fn fill(&self, pipe: &mut Pipe) -> io::Result<usize> {
         pipe.fill(self.fd())
@@ -185,7 +193,7 @@ impl Socket {
         let mut length: libc::c_int = 0;
         // SAFETY: FIONREAD and TIOCOUTQ write one int to the address they are given, which is
         // that of one.
-        let result = unsafe { libc::ioctl(self.stream().as_raw_fd(), request, &raw mut length) };
+        let result = unsafe { libc::ioctl(self.as_raw_fd(), request, &raw mut length) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -216,7 +224,7 @@ impl Socket {
         nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
         let len = size_of::<libc::sockaddr>() as libc::socklen_t;
         // SAFETY: the address is a valid sockaddr of the length given and outlives the call.
-        let result = unsafe { libc::connect(self.stream().as_raw_fd(), &raw const nowhere, len) };
+        let result = unsafe { libc::connect(self.as_raw_fd(), &raw const nowhere, len) };
         if result < 0 {
             let _ = SockRef::from(&self.fd()).set_linger(Some(Duration::ZERO));
             let _ = self.stream().shutdown(Shutdown::Both);
@@ -233,19 +241,20 @@ impl Socket {
     /// Holds no operation in flight, so it may be dropped at any time; an error of its own means
     /// that it cannot tell.
     pub(crate) async fn failure(&self) -> io::Result<io::Error> {
-        let watched = Watched(self.stream().as_raw_fd());
-        // SAFETY: `self.0` keeps the descriptor open for longer than this future, and with it
-        // the registration, lives.
-        let fd = unsafe { AsyncFd::register_with_interest(watched, Interest::ERROR) }?;
-        loop {
-            let mut guard = fd.ready(Interest::ERROR).await?;
-            if guard.ready().is_error() {
-                // None where a read or a write has taken the error meanwhile: a reset then.
-                let error = SockRef::from(&self.fd()).take_error()?;
-                return Ok(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
-            }
-            guard.clear_ready();
+        self.watch()?.failed().await?;
+        // None where a read or a write has taken the error meanwhile: a reset then.
+        let error = SockRef::from(&self.fd()).take_error()?;
+        Ok(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+    }
+
+    /// What waits for the socket without an operation in flight: one, shared by all who do.
+    pub(super) fn watch(&self) -> io::Result<Rc<Watch>> {
+        if let Some(watch) = self.0.watch.borrow().upgrade() {
+            return Ok(watch);
         }
+        let watch = Rc::new(Watch::new(self.clone())?);
+        self.0.watch.replace(Rc::downgrade(&watch));
+        Ok(watch)
     }
 
     /// Waits until the peer has acknowledged all that was written to it, or none of it for
