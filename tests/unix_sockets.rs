@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tcp_tunn::tunnel::{BindError, Tunnel};
 
 use crate::support::events::PATIENCE;
@@ -99,22 +99,34 @@ fn say_with_a_descriptor(mut client: &UnixStream) {
     client.write_all(b"b").unwrap();
 }
 
+/// Says a byte out of its turn, where the kernel ends a read, too.
+fn say_urgently(mut client: &UnixStream) {
+    client.write_all(b"a").unwrap();
+    SockRef::from(client).send_out_of_band(b"!").unwrap();
+    client.write_all(b"b").unwrap();
+}
+
 #[test]
-fn what_follows_a_descriptor_is_not_waited_for() {
+fn what_follows_a_descriptor_or_an_urgent_byte_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let listener = UnixListener::bind(path("server")).unwrap();
     let [from, to] = ["client", "server"].map(|name| format!("unix:{}", path(name).display()));
     let tunnel = Process::start(&["--from", &from, "--to", &to, "--quiet"]);
-    for _ in 0..20 {
+    for round in 0..40 {
+        let (say, said) = if round % 2 == 0 {
+            (say_with_a_descriptor as fn(&UnixStream), &b"ab"[..])
+        } else {
+            (say_urgently as fn(&UnixStream), &b"a!b"[..])
+        };
         let client = UnixStream::connect(path("client")).unwrap();
         // Said before the tunnel has a server to pass it to, it comes as one.
-        say_with_a_descriptor(&client);
+        say(&client);
         let (mut server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut heard = [0; 2];
+        let mut heard = vec![0; said.len()];
         server.read_exact(&mut heard).unwrap();
-        assert_eq!(&heard, b"ab");
+        assert_eq!(heard, said);
     }
     tunnel.stop();
 }

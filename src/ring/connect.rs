@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_uring::net::TcpStream as RingStream;
@@ -37,7 +37,7 @@ pub(crate) fn can_send_to(address: SocketAddr) -> bool {
 
 async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
-    keep_urgent_bytes(&socket);
+    keep_urgent_bytes(&SockRef::from(&socket));
     let mut result = socket.connect(address);
     if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINPROGRESS)) {
         // On loopback the answer has come by now; asking again saves the wait.

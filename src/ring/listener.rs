@@ -24,7 +24,7 @@ pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit both: set after the accept it might be too late for the first byte.
     socket.set_tcp_nodelay(true)?;
-    keep_urgent_bytes(&socket);
+    keep_urgent_bytes(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -73,6 +73,8 @@ impl Listener {
                 };
                 let stream = stream.into_std()?;
                 stream.set_nonblocking(false)?;
+                // Unlike a TCP socket it does not inherit it.
+                keep_urgent_bytes(&SockRef::from(&stream));
                 let stream = TcpStream::from_std(OwnedFd::from(stream).into());
                 Ok((Socket::new(stream, Domain::UNIX), None))
             }

@@ -282,8 +282,8 @@ impl Socket {
 
 /// Leaves urgent bytes at their place in the stream; by default a read skips them, and they
 /// would be lost.
-pub(super) fn keep_urgent_bytes(socket: &socket2::Socket) {
-    // A socket that cannot (unix) reads them in their place anyway.
+pub(super) fn keep_urgent_bytes(socket: &SockRef<'_>) {
+    // A kernel that knows none on unix sockets loses none.
     let _ = socket.set_out_of_band_inline(true);
 }
 
