@@ -1,12 +1,14 @@
 #!/bin/bash
 # Measures the tunnel beside its peers and prints how the figures compare with the goals.
 #
-#   scripts/bench.sh [--short] [--runs N] [--rows REGEX] [--tunnel COMMAND] [--no-build]
+#   scripts/bench.sh [--short] [--runs N] [--rows REGEX] [--tunnel COMMAND] [--proxy COMMAND]
+#                    [--no-build]
 #
 #   --short     proves in less than a minute that every row runs; its figures mean nothing
 #   --runs N    runs of each row, interleaved; the table has their medians (5)
 #   --rows RE   only rows whose name matches; names: see `rows` below
 #   --tunnel C  the tunnel's command (target/release/tcp_tunn)
+#   --proxy C   examples/proxy of liburing, for the stretch, which no package brings
 #
 # Peers from Debian's packages are installed where missing (as root or with sudo). All traffic is on
 # 127.0.0.1. Writes target/bench/bench.md, and each run as JSON to target/bench/runs.jsonl.
@@ -15,15 +17,16 @@ cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
 rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
-runs=5 only=. short="" tunnel="" build=build
+runs=5 only=. short="" tunnel="" proxy="" build=build
 while [ $# -gt 0 ]; do
     case $1 in
         --short) short=yes runs=1 ;;
         --runs) runs=$2; shift ;;
         --rows) only=$2; shift ;;
         --tunnel) tunnel=$2; shift ;;
+        --proxy) proxy=$2; shift ;;
         --no-build) build=: ;;
-        *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        *) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
@@ -83,6 +86,7 @@ declare -A relay=(
     [socat]="socat -b 65536 $socat_ends"
     [socat-xv]="socat -x -v $socat_ends"
     [sslsplit]="sslsplit -X $out/run.pcap tcp 127.0.0.1 {from_port} 127.0.0.1 {to_port}"
+    [proxy.c]="$proxy -H 127.0.0.1 -r {from_port} -p {to_port} -B1 -m1 -c1 -u1 -C1 -b65536 -n512"
     [plain-64k]="$plain $ends --buffer 65536"
     [plain-256k]="$plain $ends --buffer 262144"
 )
@@ -114,7 +118,7 @@ run() {
 }
 
 row_bulk() {
-    for name in direct ours haproxy socat plain-64k plain-256k; do
+    for name in direct ours haproxy socat proxy.c plain-64k plain-256k; do
         run "bulk-$1" $name bulk --connections "$1" --bytes $bytes
     done
 }
