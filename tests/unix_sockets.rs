@@ -11,7 +11,6 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tcp_tunn::tunnel::{BindError, Tunnel};
 
 use crate::support::events::PATIENCE;
-use crate::support::process::Process;
 
 fn bind(path: &Path) -> Result<Tunnel, BindError> {
     Tunnel::builder(format!("unix:{}", path.display()), "127.0.0.1:1").workers(1).bind()
@@ -112,7 +111,9 @@ fn what_follows_a_descriptor_or_an_urgent_byte_is_not_waited_for() {
     let path = |name: &str| folder.path().join(name);
     let listener = UnixListener::bind(path("server")).unwrap();
     let [from, to] = ["client", "server"].map(|name| format!("unix:{}", path(name).display()));
-    let tunnel = Process::start(&["--from", &from, "--to", &to, "--quiet"]);
+    let tunnel = Tunnel::builder(from, to).workers(1).bind().unwrap();
+    let handle = tunnel.handle();
+    let running = std::thread::spawn(move || tunnel.run().unwrap());
     for round in 0..40 {
         let (say, said) = if round % 2 == 0 {
             (say_with_a_descriptor as fn(&UnixStream), &b"ab"[..])
@@ -128,5 +129,6 @@ fn what_follows_a_descriptor_or_an_urgent_byte_is_not_waited_for() {
         server.read_exact(&mut heard).unwrap();
         assert_eq!(heard, said);
     }
-    tunnel.stop();
+    handle.stop();
+    running.join().unwrap();
 }
