@@ -4,7 +4,7 @@
 #   scripts/bench.sh [--short] [--runs N] [--rows REGEX] [--tunnel COMMAND] [--proxy COMMAND]
 #                    [--no-build]
 #
-#   --short     proves in less than a minute that every row runs; its figures mean nothing
+#   --short     proves in one or two minutes that every row runs; its figures mean nothing
 #   --runs N    runs of each row, interleaved; the table has their medians (5)
 #   --rows RE   only rows whose name matches; names: see `rows` below
 #   --tunnel C  the tunnel's command (target/release/tcp_tunn)
@@ -34,11 +34,11 @@ done
 if [ $short ]; then
     # What the tests have built anyway.
     profile dev
-    bytes=100000000 slow_bytes=500000 seconds=0.3 held=500 chunks=5
+    bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 chunks=5
     scale_workers="1 2" scale_connections="1 64 500"
 else
     profile release
-    bytes=3000000000 slow_bytes=5000000 seconds=3 held=10000 chunks=100
+    bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 chunks=100
     scale_workers="1 2 4" scale_connections="1 8 64 1000 10000"
 fi
 
@@ -100,10 +100,10 @@ record() {
 }
 
 # run ROW RELAY WORK...: one measured run. A peer that stalls, as sslsplit does at times, is given a
-# second chance, and waited for no longer than three times what it takes.
+# second chance, and waited for no longer than a few times what it takes.
 run() {
     local row=$1 name=$2 command=${relay[$2]} attempt line patience=120
-    [ "$name" != sslsplit ] || patience=60
+    [ "$name" != sslsplit ] || patience=$slow_patience
     shift 2
     [ -z "$command" ] || command -v "${command%% *}" > /dev/null || return
     for attempt in 1 2; do

@@ -3,7 +3,7 @@
 #
 #   scripts/soak.sh [--short] [--only REGEX] [--tunnel COMMAND] [--no-build]
 #
-#   --short    the same work in a smaller size, for CI: less than a minute; it sees leaks of more
+#   --short    the same work in a smaller size, for CI: about a minute; it sees leaks of more
 #              than 800 bytes a connection; the long form 40, and 400 of aborted ones
 #   --only RE  only parts whose name matches: hold short short-captured abort streams
 #

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use tcp_tunn::event::{CloseReason, Event};
+use tcp_tunn::event::{CloseReason, Event, EventKind};
 use tcp_tunn::sink::{Interest, OnError, Sink, SinkOptions};
 use tcp_tunn::tunnel::{Builder, Handle, Tunnel};
 
@@ -90,17 +90,16 @@ fn a_sink_may_wait_for_the_runtime_that_the_tunnel_runs_on() {
             let sink = move |event: &Event| {
                 sender.blocking_send(event.clone()).map_err(std::io::Error::other)
             };
+            let events = Events::default();
             let tunnel = Tunnel::builder("127.0.0.1:0", server)
                 .sink(sink.interested_in(Interest::ALL))
+                .sink(events.lifecycle_sink())
                 .bind()
                 .unwrap();
             let talking = talk_and_stop(&tunnel);
-            let handle = tunnel.handle();
             // Takes nothing before all connections are closed and only the sink is left.
             let taking = tokio_uring::spawn(async move {
-                while handle.stats().counts.closed == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+                tokio::task::spawn_blocking(move || events.wait_for_close()).await.unwrap();
                 let mut taken = Vec::new();
                 while let Some(event) = seen.recv().await {
                     taken.push(event);
@@ -119,35 +118,35 @@ fn a_sink_may_wait_for_the_runtime_that_the_tunnel_runs_on() {
 #[test]
 fn a_tunnel_that_nobody_awaits_any_more_is_aborted() {
     let events = Events::default();
-    let sink = events.sink();
+    let (sink, seen) = (events.sink(), events.clone());
     tokio_uring::start(async move {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
         let tunnel = Tunnel::builder("127.0.0.1:0", to).sink(sink).bind().unwrap();
         let address = tunnel.routes()[0].listening().socket_addr().unwrap();
-        let handle = tunnel.handle();
         let mut client = TcpStream::connect(address).unwrap();
-        let connected = async {
-            while handle.stats().counts.connections == 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
+        let is_connected = |event: &Event| matches!(event.kind, EventKind::Connected(_));
+        let (connecting, closing) = (seen.clone(), seen);
+        let connected = tokio::task::spawn_blocking(move || connecting.wait_for(is_connected));
         tokio::select! {
             ended = tunnel.run_here() => panic!("{ended:?}"),
-            () = connected => {}
+            connected = connected => drop(connected.unwrap()),
         }
         let reading = tokio::task::spawn_blocking(move || {
             client.set_read_timeout(Some(PATIENCE)).unwrap();
             client.read(&mut [0]).unwrap_err().kind()
         });
         assert_eq!(reading.await.unwrap(), ErrorKind::ConnectionReset);
+        // The runtime has to last until the connection has come to its end.
+        let closed = tokio::task::spawn_blocking(move || closing.wait_for_close());
+        assert_eq!(closed.await.unwrap(), CloseReason::Stopped);
         let end = Instant::now() + PATIENCE;
         while TcpListener::bind(address).is_err() {
             assert!(Instant::now() < end, "it still listens");
+            // Nobody tells that a port is free.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
-    assert_eq!(events.wait_for_close(), CloseReason::Stopped);
     check_contract(&events.all());
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::SockRef;
 use tempfile::tempdir;
@@ -56,18 +56,13 @@ fn start(more: &[&str]) -> (Process, TcpListener) {
 
 /// The captures in a folder, as soon as there are `count`, in order of their numbers.
 fn captures(folder: &Path, count: usize) -> Vec<PathBuf> {
-    let started = Instant::now();
-    loop {
+    until("there are too few captures", || {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let mut paths: Vec<_> = entries.collect();
-        if paths.len() >= count {
-            // `out.pcapng` is the first, and comes after `out_00002...` in the alphabet.
-            paths.sort_by_key(|path| path.to_str().unwrap().replace("out.", "out_00001."));
-            return paths;
-        }
-        assert!(started.elapsed() < PATIENCE, "{paths:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        // `out.pcapng` is the first, and comes after `out_00002...` in the alphabet.
+        paths.sort_by_key(|path| path.to_str().unwrap().replace("out.", "out_00001."));
+        (paths.len() >= count).then_some(paths)
+    })
 }
 
 /// Waits until somebody is heard to say `words` in a capture that is being written.
@@ -208,7 +203,7 @@ fn it_tells_what_its_end_waits_for() {
 
 /// Waits until the process is in a state, as proc(5) names them.
 fn wait_for_state(process: &Process, state: &str) {
-    until("the state", || {
+    until("it is in another state", || {
         let threads = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
         let stats = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")));
         let mut states = stats.map(|stat| stat.unwrap().rsplit_once(") ").unwrap().1.to_owned());

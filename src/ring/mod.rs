@@ -23,6 +23,7 @@ mod poll;
 mod reader;
 mod runtime;
 mod socket;
+mod turn;
 mod watch;
 
 pub(crate) use buffer::BufferPool;

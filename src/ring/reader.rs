@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use super::buffer::{Buffer, BufferPool, SMALL};
 use super::pipe::{Pipe, PipePool};
-use super::poll;
 use super::socket::Socket;
+use super::turn::let_others_go_on;
 use super::watch::Watch;
 
 /// What came next in a direction.
@@ -62,7 +62,7 @@ impl Reader {
     /// What came next. Must be awaited to its end.
     pub(crate) async fn read(&mut self) -> io::Result<Input> {
         if std::mem::take(&mut self.unfinished) {
-            poll::let_others_go_on().await;
+            let_others_go_on().await;
         }
         let watch = self.watch()?;
         loop {

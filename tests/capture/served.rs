@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,11 +43,20 @@ fn reader(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads to the end, into a file.
-fn read_on(mut reader: TcpStream, path: &Path) -> JoinHandle<PathBuf> {
+fn read_on(reader: TcpStream, path: &Path) -> JoinHandle<PathBuf> {
+    read_on_telling(reader, path, channel().0)
+}
+
+/// The same, telling how much each time that something was read.
+fn read_on_telling(mut reader: TcpStream, path: &Path, told: Sender<usize>) -> JoinHandle<PathBuf> {
     let path = path.to_owned();
     std::thread::spawn(move || {
-        let mut all = HEADER.to_vec();
-        reader.read_to_end(&mut all).unwrap();
+        let (mut all, mut buffer) = (HEADER.to_vec(), vec![0; 1 << 16]);
+        while let read @ 1.. = reader.read(&mut buffer).unwrap() {
+            all.extend_from_slice(&buffer[..read]);
+            // Not everybody wants to know.
+            let _ = told.send(read);
+        }
         fs::write(&path, all).unwrap();
         path
     })
@@ -65,7 +75,7 @@ fn a_reader_that_comes_in_the_middle_of_bulk_has_a_perfect_capture_from_there_on
     let said = bytes(3, 32 << 20);
     let (before, after) = said.split_at(8 << 20);
     let (late, upload) = std::thread::scope(|scope| {
-        let (come, coming) = std::sync::mpsc::channel();
+        let (come, coming) = channel();
         let sending = scope.spawn(move || {
             client.write_all(before).unwrap();
             come.send(()).unwrap();
@@ -132,15 +142,19 @@ fn one_who_sleeps_is_sent_away_and_the_others_have_everything() {
     let mut talk = talk(1);
     let sleeper = serve_new(&mut sink, address);
     let awake = serve_new(&mut sink, address);
-    let awake = read_on(awake, &folder.path().join("awake"));
+    let (told, reads) = channel();
+    let awake = read_on_telling(awake, &folder.path().join("awake"), told);
     talk.connect();
     let said = bytes(9, 64 << 10);
-    for _ in 0..1000 {
+    let mut read = 0;
+    for round in 1..=1000 {
         talk.say(Side::Client, &said);
         talk.events.drain(..).for_each(|event| sink.record(&event).unwrap());
         sink.flush().unwrap();
-        // The one who is awake has to have the time to read: not what is tested here.
-        std::thread::sleep(Duration::from_micros(300));
+        // The one who is awake has the time to read: how fast it is is not what is tested here.
+        while read < round * said.len() {
+            read += reads.recv_timeout(PATIENCE).unwrap();
+        }
     }
     talk.end(Side::Client);
     talk.take().iter().for_each(|event| sink.record(event).unwrap());
@@ -159,6 +173,7 @@ fn serve_new(sink: &mut PcapOverIpSink, address: SocketAddr) -> TcpStream {
     let serving = std::thread::spawn(move || reader(address));
     while !serving.is_finished() {
         sink.tick(Timestamp(BEGIN)).unwrap();
+        // As a tunnel ticks, which is what brings a reader in.
         std::thread::sleep(Duration::from_millis(1));
     }
     serving.join().unwrap()

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub(super) struct Reader {
     queue: Arc<Queue>,
     stream: TcpStream,
     thread: JoinHandle<()>,
+    /// Ends when the thread does.
+    ended: Receiver<()>,
     /// When it was last seen, or asked for a sign of life.
     asked: Cell<Instant>,
 }
@@ -49,14 +51,16 @@ impl Reader {
         let queue = Arc::new(Queue::default());
         let (writer, shared) = (stream.try_clone()?, Arc::clone(&queue));
         queue.take(beginning.len(), usize::MAX, OnSlow::Block);
+        let (ending, ended) = channel();
         let run = move || {
+            let _ending = ending;
             send_all(&writer, std::iter::once(beginning).chain(incoming), &shared);
             let _ = writer.shutdown(Shutdown::Write);
             // Nobody shall wait for a reader that is gone.
             shared.release(usize::MAX);
         };
         let thread = std::thread::Builder::new().name("pcap-reader".to_owned()).spawn(run)?;
-        Ok(Self { blocks, queue, stream, thread, asked: Cell::new(Instant::now()) })
+        Ok(Self { blocks, queue, stream, thread, ended, asked: Cell::new(Instant::now()) })
     }
 
     /// Whether the reader is still there. One that has closed its end may yet be reading, and
@@ -90,9 +94,8 @@ impl Reader {
     /// Lets the reader fetch the rest until `end`.
     pub(super) fn finish(self, end: Instant) {
         drop(self.blocks);
-        while !self.thread.is_finished() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // Nothing is ever sent: this is until the thread has ended, or time is up.
+        let _ = self.ended.recv_timeout(end.saturating_duration_since(Instant::now()));
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

@@ -1,0 +1,53 @@
+//! Letting a thread's ring have its turn.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tokio::task::yield_now;
+
+/// How long what others ask of the ring may wait for one that never waits.
+const TURN: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// When this thread's ring last had a turn because somebody let it.
+    static LAST_TURN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Lets the other tasks of this thread go on, and the ring.
+///
+/// Whoever goes on without ever waiting must call this: what others have asked of the ring goes
+/// to the kernel only when none of this thread's tasks can go on, and one that merely yields can.
+pub(super) async fn let_others_go_on() {
+    let now = Instant::now();
+    if LAST_TURN.get().is_some_and(|last| now.duration_since(last) < TURN) {
+        return yield_now().await;
+    }
+    LAST_TURN.set(Some(now));
+    // Whether it failed or not, the ring had its turn.
+    let _ = tokio_uring::no_op().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring;
+
+    #[test]
+    fn what_others_ask_of_the_ring_is_done_beside_one_that_never_waits() {
+        let turns = ring::block_on(async {
+            let others = ring::spawn(async {
+                for _ in 0..10 {
+                    tokio_uring::no_op().await.expect("the ring does nothing");
+                }
+            });
+            let mut turns = 0;
+            while !others.is_finished() {
+                assert!(turns < 10_000_000, "the others had no turn");
+                turns += 1;
+                let_others_go_on().await;
+            }
+            turns
+        });
+        assert!(turns.expect("there is a ring") > 0);
+    }
+}
