@@ -11,12 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::BytesCount;
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
 use tcp_tunn::event::{
-    Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg, Open, Timestamp,
+    Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg, Open, Timestamp, View,
 };
 use tcp_tunn::packet::{ConversationConfig, Conversations, Packet, PacketWriter};
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
 
 /// What reads deliver: a message, a segment's worth, a bulk read.
 const LENS: [usize; 4] = [64, 4096, 65_536, 1_048_576];
@@ -59,7 +59,13 @@ impl Monologue {
         let (offset, direction) = (self.offset, Direction::ClientToServer);
         self.offset += self.bytes.len() as u64;
         [Leg::Received, Leg::Sent].map(|leg| {
-            self.event(EventKind::Data { direction, leg, offset, bytes: self.bytes.clone() })
+            self.event(EventKind::Data {
+                direction,
+                leg,
+                view: View::Wire,
+                offset,
+                bytes: self.bytes.clone(),
+            })
         })
     }
 }

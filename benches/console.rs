@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::BytesCount;
-use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
-use tcp_tunn::hexdump::{Hexdump, Palette};
+use tcp_tunn::console::hexdump::{Hexdump, Palette};
+use tcp_tunn::console::{Console, ConsoleOptions, Format};
+use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp, View};
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::console::{Console, ConsoleOptions, Format};
 
 fn main() {
     divan::main();
@@ -60,6 +60,7 @@ fn console<const LEN: usize>(bencher: Bencher<'_, '_>, format: Format) {
         let data = EventKind::Data {
             direction: Direction::ClientToServer,
             leg: Leg::Received,
+            view: View::Wire,
             offset,
             bytes: bytes.clone(),
         };

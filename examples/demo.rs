@@ -5,8 +5,8 @@
 
 use std::io::{IsTerminal, stdout};
 
-use tcp_tunn::sink::console::{Console, ConsoleOptions};
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
+use tcp_tunn::console::{Console, ConsoleOptions};
 use tcp_tunn::tunnel::Tunnel;
 
 mod support;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::ops::Not;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -134,6 +135,17 @@ pub enum Leg {
     Sent,
 }
 
+/// Which of a connection's two texts bytes belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum View {
+    /// What the sockets carried.
+    #[default]
+    Wire,
+    /// What TLS carried inside it. Where clear bytes came before TLS (STARTTLS), they belong to
+    /// this view too: it is one whole conversation.
+    Plain,
+}
+
 /// Where one end of a socket is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -225,6 +237,17 @@ impl BothTotals {
             Direction::ServerToClient => &mut self.server_to_client,
         }
     }
+}
+
+/// How far a connection that is open has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which it is.
+    pub connection: ConnectionId,
+    /// How long ago it was accepted.
+    pub open_for: Duration,
+    /// What passed through it so far.
+    pub totals: BothTotals,
 }
 
 /// Why a connection ended, and by whom.
@@ -364,7 +387,9 @@ pub enum EventKind {
         direction: Direction,
         /// At which socket they were seen.
         leg: Leg,
-        /// How many bytes of this direction and leg came before.
+        /// Whether they are the sockets' own or what TLS carried.
+        view: View,
+        /// How many bytes of this direction, leg and view came before.
         offset: u64,
         /// The bytes, never none. All sinks share this one copy.
         bytes: Bytes,
@@ -373,6 +398,8 @@ pub enum EventKind {
     Shutdown {
         /// Which direction ended.
         direction: Direction,
+        /// Whether the socket's stream ended, or the one that TLS carried.
+        view: View,
         /// All that was said in it.
         totals: Totals,
     },

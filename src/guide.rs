@@ -192,8 +192,8 @@
 //!   received. The [`Shutdown`](EventKind::Shutdown) comes when the sender is done, too.
 //!
 //! By default a sink sees what each peer said ([`Interest::RECEIVED`]). A capture shows that as one
-//! conversation ([`View::Direct`]), or each of the tunnel's sockets with its own bytes and
-//! sequence numbers ([`View::Both`]).
+//! conversation ([`Legs::Direct`]), or each of the tunnel's sockets with its own bytes and
+//! sequence numbers ([`Legs::Both`]).
 //!
 //! # Inside another program
 //!
@@ -215,7 +215,7 @@
 #[cfg(doc)]
 use crate::{
     event::{Event, EventKind, Leg},
-    packet::View,
+    packet::Legs,
     sink::{
         Interest, OnSlow, Sink, SinkOptions,
         replay::{parse, replay},

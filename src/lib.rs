@@ -95,11 +95,12 @@
 //! boundaries are what the kernel delivered and mean nothing. A timestamp is taken when the I/O
 //! completed, not when a sink got to it.
 
+pub mod capture;
+pub mod console;
 pub mod event;
 pub mod guide;
-pub mod hexdump;
+mod net;
 pub mod packet;
-mod ring;
 pub mod sink;
 pub mod transform;
 pub mod tunnel;

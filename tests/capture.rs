@@ -14,17 +14,17 @@ mod served;
 
 use std::path::{Path, PathBuf};
 
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
 use tcp_tunn::event::Event;
-use tcp_tunn::packet::View;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
 
 use crate::support::talk::{Ends, Talk};
 
-/// The options of a view.
-fn options(view: View) -> PcapngOptions {
+/// The options of a legs.
+fn options(legs: Legs) -> PcapngOptions {
     let mut options = PcapngOptions::default();
-    options.view = view;
+    options.legs = legs;
     options
 }
 

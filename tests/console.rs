@@ -9,8 +9,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp};
-use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
+use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
+use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp, View};
 use tcp_tunn::sink::replay::replay;
 
 use crate::fixtures;
@@ -62,7 +62,8 @@ fn busy() -> Vec<Event> {
             *next += if connection == 1 { len as u64 } else { 0 };
             let direction = Direction::from(side);
             let bytes = Bytes::from(bytes);
-            let kind = EventKind::Data { direction, leg: Leg::Received, offset, bytes };
+            let kind =
+                EventKind::Data { direction, leg: Leg::Received, view: View::Wire, offset, bytes };
             Event { connection: ConnectionId(connection), time: Timestamp(step), kind }
         })
         .collect()
@@ -156,7 +157,8 @@ fn chunks(connection: u64, chunks: &[&'static [u8]]) -> Vec<Event> {
         let offset = next;
         next += bytes.len() as u64;
         let (direction, bytes) = (Direction::ClientToServer, Bytes::from_static(bytes));
-        let kind = EventKind::Data { direction, leg: Leg::Received, offset, bytes };
+        let kind =
+            EventKind::Data { direction, leg: Leg::Received, view: View::Wire, offset, bytes };
         Event { connection: ConnectionId(connection), time: Timestamp(offset), kind }
     };
     chunks.iter().map(event).collect()

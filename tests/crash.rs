@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
 use tcp_tunn::event::{CloseReason, EventKind, Side};
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
 use tcp_tunn::sink::{OnError, SinkOptions};
 use tcp_tunn::tunnel::Tunnel;
 

@@ -27,7 +27,7 @@ fn connect_with_little_room(tunnel: &Running) -> TcpStream {
 /// Waits until the tunnel has received `count` bytes of a direction.
 fn wait_until_received(events: &Events, direction: Direction, count: u64) {
     events.wait_for(|event| match &event.kind {
-        EventKind::Data { direction: d, leg: Leg::Received, offset, bytes } => {
+        EventKind::Data { direction: d, leg: Leg::Received, offset, bytes, .. } => {
             *d == direction && offset + bytes.len() as u64 >= count
         }
         _ => false,

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
+use tcp_tunn::console::summary::TopConnections;
+use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::event::Event;
-use tcp_tunn::packet::View;
-use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::replay::{parse, render, replay};
-use tcp_tunn::sink::summary::TopConnections;
 
 use crate::support::events::check_contract;
 use crate::support::verdict::{RESET, judge};
@@ -29,8 +29,8 @@ const GOLDEN: [Golden; 9] = [
     ("json", |events| console(events, Format::Json, false)),
     ("raw", |events| console(events, Format::Raw, false)),
     ("summary", summary),
-    ("pcapng", |events| capture(events, View::Direct)),
-    ("both.pcapng", |events| capture(events, View::Both)),
+    ("pcapng", |events| capture(events, Legs::Direct)),
+    ("both.pcapng", |events| capture(events, Legs::Both)),
 ];
 
 fn console(events: &[Event], format: Format, colour: bool) -> Vec<u8> {
@@ -47,9 +47,9 @@ fn summary(events: &[Event]) -> Vec<u8> {
     sink.table().to_string().into_bytes()
 }
 
-fn capture(events: &[Event], view: View) -> Vec<u8> {
+fn capture(events: &[Event], legs: Legs) -> Vec<u8> {
     let mut options = PcapngOptions::default();
-    (options.view, options.isn_seed) = (view, Some(1));
+    (options.legs, options.isn_seed) = (legs, Some(1));
     let file = tempfile::NamedTempFile::new().unwrap();
     replay(events, &mut PcapngSink::new(file.reopen().unwrap(), options).unwrap()).unwrap();
     fs::read(file.path()).unwrap()

@@ -16,7 +16,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use tcp_tunn::event::Event;
-use tcp_tunn::packet::{ConversationConfig, Conversations, View};
+use tcp_tunn::packet::{ConversationConfig, Conversations, Legs};
 
 use crate::support::capture::Capture;
 
@@ -43,8 +43,8 @@ fn fixed_isns(client: u32, server: u32) -> Box<dyn FnMut() -> u32 + Send> {
     Box::new(move || numbers.next().unwrap())
 }
 
-fn conversations(view: View, isn: Box<dyn FnMut() -> u32 + Send>) -> Conversations {
-    Conversations::new(ConversationConfig { view, ..ConversationConfig::default() }, isn)
+fn conversations(legs: Legs, isn: Box<dyn FnMut() -> u32 + Send>) -> Conversations {
+    Conversations::new(ConversationConfig { legs, ..ConversationConfig::default() }, isn)
 }
 
 /// Draws `events` into a capture file.

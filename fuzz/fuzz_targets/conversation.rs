@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tcp_tunn::packet::{ConversationConfig, Conversations, View};
+use tcp_tunn::packet::{ConversationConfig, Conversations, Legs};
 
 #[path = "../../tests/support/chaos.rs"]
 mod chaos;
@@ -12,14 +12,14 @@ mod watch;
 
 fuzz_target!(|data: &[u8]| {
     let [first, choices @ ..] = data else { return };
-    let view = if first & 1 == 0 { View::Direct } else { View::Both };
+    let legs = if first & 1 == 0 { Legs::Direct } else { Legs::Both };
     // The next numbers are around the wrap.
     let mut number = u32::MAX - u32::from(*first);
     let isn = move || {
         number = number.wrapping_add(40_503);
         number
     };
-    let config = ConversationConfig { view, ..ConversationConfig::default() };
+    let config = ConversationConfig { legs, ..ConversationConfig::default() };
     let mut conversations = Conversations::new(config, Box::new(isn));
     let (mut watch, mut late) = (watch::Watch::default(), watch::Watch::default());
     let events = chaos::events(choices);

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
-use tcp_tunn::packet::{SegmentSize, View};
+use tcp_tunn::capture::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::packet::{self, SegmentSize};
 use tcp_tunn::sink::SinkOptions;
-use tcp_tunn::sink::pcapng::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::tunnel::Address;
 
 use super::stdio::Patient;
@@ -210,9 +210,9 @@ impl CaptureArgs {
 
     fn options(&self) -> PcapngOptions {
         let mut options = PcapngOptions::default();
-        options.view = match self.legs {
-            Legs::Direct => View::Direct,
-            Legs::Both => View::Both,
+        options.legs = match self.legs {
+            Legs::Direct => packet::Legs::Direct,
+            Legs::Both => packet::Legs::Both,
         };
         options.segment_size = self.segment_size;
         options.snaplen = self.snaplen.map(NonZero::get);
@@ -230,8 +230,8 @@ impl CaptureArgs {
     }
 
     /// The smallest of each kind: whatever comes first counts.
-    fn limit(&self) -> pcapng::StopAfter {
-        let mut limit = pcapng::StopAfter::default();
+    fn limit(&self) -> capture::StopAfter {
+        let mut limit = capture::StopAfter::default();
         for stop in &self.stop_after {
             let (kind, value) = match *stop {
                 StopAfter::Size(bytes) => (&mut limit.size, bytes),

@@ -10,8 +10,8 @@ use anyhow::Context;
 use clap::ValueEnum;
 use regex::bytes::Regex;
 use rustix::termios::tcgetwinsize;
+use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Side};
-use tcp_tunn::sink::console::{Console, ConsoleOptions, Format, TimeStyle};
 
 use super::stdio::Patient;
 use super::values::{count, size};

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use indicatif::HumanBytes;
+use tcp_tunn::capture::CaptureStats;
 use tcp_tunn::sink::SinkReport;
-use tcp_tunn::sink::pcapng::CaptureStats;
 use tcp_tunn::tunnel::{Counts, Handle, Stats, Summary};
 
 /// What the captures hold. Where there are two they show the same.

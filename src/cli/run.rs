@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use tcp_tunn::sink::pcapng::RotateHandle;
-use tcp_tunn::sink::summary::{ConnectionTable, TopConnections};
+use tcp_tunn::capture::RotateHandle;
+use tcp_tunn::console::summary::{ConnectionTable, TopConnections};
 use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;

@@ -5,8 +5,8 @@ use std::future::pending;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 
-use tcp_tunn::sink::pcapng::RotateHandle;
-use tcp_tunn::sink::summary::ConnectionTable;
+use tcp_tunn::capture::RotateHandle;
+use tcp_tunn::console::summary::ConnectionTable;
 use tcp_tunn::tunnel::Handle;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::stream::{At, Stream};
-use super::{Interface, PacketWriter, View, place};
+use super::{Interface, Legs, PacketWriter, place};
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
-    Side, Timestamp, Totals,
+    Side, Timestamp, Totals, View,
 };
 
 /// What a conversation is drawn with.
 pub(super) struct Drawing<'a> {
-    pub(super) view: View,
+    pub(super) legs: Legs,
     pub(super) segment_size: u16,
     pub(super) isn: &'a mut dyn FnMut() -> u32,
     /// Whether a live stream has these ends already, whichever of them is the client.
@@ -25,7 +25,7 @@ pub(super) struct Conversation {
     opened: Timestamp,
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
-    /// One in the direct view, client leg and server leg in the other; the latter begins later.
+    /// One in the direct legs, client leg and server leg in the other; the latter begins later.
     pub(super) streams: Vec<(Interface, Stream)>,
 }
 
@@ -39,13 +39,13 @@ impl Conversation {
     ) -> Result<Self, W::Error> {
         let (opened, open) = (at.time, Arc::clone(open));
         let mut conversation = Self { id, opened, open, connected: None, streams: Vec::new() };
-        match drawing.view {
+        match drawing.legs {
             // Where the address is not certain the SYN waits for the one that answers.
-            View::Direct if conversation.open.server.is_some() => {
+            Legs::Direct if conversation.open.server.is_some() => {
                 conversation.begin(Interface::Direct, None, drawing, at)?;
             }
-            View::Direct => {}
-            View::Both => {
+            Legs::Direct => {}
+            Legs::Both => {
                 // The kernel has shaken hands with the client before it was accepted.
                 conversation.begin(Interface::ClientLeg, None, drawing, at)?;
                 conversation.accept(at)?;
@@ -67,10 +67,12 @@ impl Conversation {
                 self.begin_upstream(None, drawing, at)?;
                 self.accept(at)
             }
-            EventKind::Data { direction, leg, offset, bytes } => {
+            EventKind::Data { direction, leg, view: View::Wire, offset, bytes } => {
                 self.data(*direction, *leg, *offset, bytes, at)
             }
-            EventKind::Shutdown { direction, totals } => self.shutdown(*direction, *totals, at),
+            EventKind::Shutdown { direction, view: View::Wire, totals } => {
+                self.shutdown(*direction, *totals, at)
+            }
             _ => Ok(()),
         }
     }
@@ -129,9 +131,9 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
-        let interface = match drawing.view {
-            View::Direct => Interface::Direct,
-            View::Both => Interface::ServerLeg,
+        let interface = match drawing.legs {
+            Legs::Direct => Interface::Direct,
+            Legs::Both => Interface::ServerLeg,
         };
         let exists = self.streams.iter().any(|(existing, _)| *existing == interface);
         // Without an address there was nothing to be sent on the server's leg.
@@ -190,7 +192,7 @@ impl Conversation {
             if leg == shown {
                 stream.data(at, sender, offset, bytes)?;
             }
-            // In the direct view what was sent on has been delivered. On the legs each kernel has
+            // In the direct legs what was sent on has been delivered. On the legs each kernel has
             // taken the bytes by the time that the tunnel knows of it.
             if leg == Leg::Sent || *interface != Interface::Direct {
                 stream.acknowledge(at, sender)?;
@@ -216,7 +218,7 @@ impl Conversation {
     /// has them.
     ///
     /// Two clients may have one address and port where they come by different listeners, and a
-    /// tunnel may lead into another of its own. The direct view can show the leg that the client
+    /// tunnel may lead into another of its own. The direct legs can show the leg that the client
     /// really has; after that only a stand-in tells them apart.
     fn ends(&self, interface: Interface, drawing: &Drawing<'_>) -> [SocketAddr; 2] {
         let client = place::client_place(self.id, &self.open.client, &self.open.listener);
@@ -290,7 +292,7 @@ impl Conversation {
 }
 
 /// Which leg's bytes a stream shows: on its own leg what a peer said, on the other what it was
-/// told. The direct view shows what each peer said.
+/// told. The direct legs shows what each peer said.
 const fn shown_leg(interface: Interface, direction: Direction) -> Leg {
     match (interface, direction) {
         (Interface::ClientLeg, Direction::ServerToClient)

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::conversation::{Conversation, Drawing};
 use super::stream::At;
-use super::{PacketWriter, View};
+use super::{Legs, PacketWriter};
 use crate::event::{ConnectionId, Event, EventKind, Timestamp};
 
 /// The largest number of bytes in a segment that is drawn. Checked when it is made.
@@ -66,7 +66,7 @@ impl Default for SegmentSize {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConversationConfig {
     /// One stream a connection or two.
-    pub view: View,
+    pub legs: Legs,
     /// The MSS that both sides announce and no segment exceeds.
     pub segment_size: SegmentSize,
 }
@@ -117,7 +117,7 @@ impl Conversations {
         let mut at = At { time: event.time.max(*drawn), drawn, writer };
         let taken = |pair| ends.contains(&sorted(pair));
         let mut drawing = Drawing {
-            view: config.view,
+            legs: config.legs,
             segment_size: config.segment_size.get(),
             isn: &mut **isn,
             taken: &taken,

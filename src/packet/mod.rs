@@ -19,7 +19,7 @@ use crate::event::Timestamp;
 
 /// What the packets show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
+pub enum Legs {
     /// One stream a connection, from the client straight to the upstream.
     #[default]
     Direct,
@@ -30,11 +30,11 @@ pub enum View {
 /// The capture interface that a packet belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interface {
-    /// [`View::Direct`]'s only one.
+    /// [`Legs::Direct`]'s only one.
     Direct,
-    /// [`View::Both`]: between the client and the tunnel.
+    /// [`Legs::Both`]: between the client and the tunnel.
     ClientLeg,
-    /// [`View::Both`]: between the tunnel and the server.
+    /// [`Legs::Both`]: between the tunnel and the server.
     ServerLeg,
 }
 

@@ -140,7 +140,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::event::{BothTotals, CloseReason, Direction, Endpoint, Leg};
+    use crate::event::{BothTotals, CloseReason, Direction, Endpoint, Leg, View};
 
     fn open(target: &str) -> EventKind {
         EventKind::Open(Arc::new(Open {
@@ -153,7 +153,13 @@ mod tests {
 
     fn data(leg: Leg) -> EventKind {
         let bytes = Bytes::from_static(b"x");
-        EventKind::Data { direction: Direction::ClientToServer, leg, offset: 0, bytes }
+        EventKind::Data {
+            direction: Direction::ClientToServer,
+            leg,
+            view: View::Wire,
+            offset: 0,
+            bytes,
+        }
     }
 
     fn close() -> EventKind {

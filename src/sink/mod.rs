@@ -2,13 +2,10 @@
 
 mod adapters;
 mod chunks;
-pub mod console;
 mod feeder;
 mod lane;
-pub mod pcapng;
 mod recorder;
 pub mod replay;
-pub mod summary;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lane::{EVENT_COST, Lane, OPEN_COST};
 use super::recorder::Recorder;
-use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp, View};
 use bytes::Bytes;
 
 /// Which sinks go without something: a bit for each.
@@ -90,7 +90,12 @@ impl Tap {
     ) -> Missing {
         let cost = |lane: &Lane| lane.interest.wants(leg).then(|| cost(lane));
         let missing = self.reserve(missing, cost).await;
-        self.send(time, EventKind::Data { direction, leg, offset, bytes }, missing, cost);
+        self.send(
+            time,
+            EventKind::Data { direction, leg, view: View::Wire, offset, bytes },
+            missing,
+            cost,
+        );
         missing
     }
 

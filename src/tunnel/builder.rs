@@ -11,7 +11,7 @@ use super::limits::Limits;
 use super::listen::{Listening, listen};
 use super::run::Handle;
 use crate::event::Endpoint;
-use crate::ring::Socket;
+use crate::net::Socket;
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::{Codec, Function, Plain};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::event::{CloseReason, Connected, Endpoint};
-use crate::ring::{self, Socket};
+use crate::net::{self, Socket};
 
 /// A place to connect to.
 #[derive(Clone, Debug)]
@@ -49,8 +49,8 @@ async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
     let mut backoff = Duration::from_millis(10);
     loop {
         let result = match candidate {
-            Candidate::Tcp(address) => ring::connect_tcp(*address).await,
-            Candidate::Unix(path) => ring::connect_unix(path).await,
+            Candidate::Tcp(address) => net::connect_tcp(*address).await,
+            Candidate::Unix(path) => net::connect_unix(path).await,
         };
         match result {
             Err(error) if is_scarcity(&error, candidate) => {
@@ -69,7 +69,7 @@ fn is_scarcity(error: &io::Error, candidate: &Candidate) -> bool {
     use libc::{EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     match (error.raw_os_error(), candidate) {
         (Some(EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM), _) => true,
-        (Some(EADDRNOTAVAIL), Candidate::Tcp(address)) => ring::can_send_to(*address),
+        (Some(EADDRNOTAVAIL), Candidate::Tcp(address)) => net::can_send_to(*address),
         _ => false,
     }
 }

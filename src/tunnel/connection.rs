@@ -14,7 +14,7 @@ use super::worker::Worker;
 use crate::event::{
     CloseReason, ConnectionId, Direction, Endpoint, EventKind, Open, Side, Timestamp,
 };
-use crate::ring::Socket;
+use crate::net::Socket;
 use crate::sink::{Tap, words_of};
 use crate::transform::{Codec, Pair};
 

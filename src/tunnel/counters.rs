@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::event::Progress;
 use crate::event::{BothTotals, ConnectionId, Direction, Leg};
-use crate::sink::summary::Progress;
 
 /// Bytes by direction, then leg. One thread alone adds to them; any may read them.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::builder::Route;
 use super::error::{BindError, RunError};
 use super::stop::{Phase, Phases};
 use super::worker::{Shared, Station, serve};
-use crate::ring::{self, RingError};
+use crate::net::{self, RingError};
 use crate::sink::words_of;
 
 /// The workers of a tunnel that does not run yet. Dropped, they end.
@@ -78,7 +78,7 @@ impl Member {
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
         let thread = thread.spawn(move || {
             let work = work(&routes, index, workers, &ready, &may_begin);
-            if let Err(error) = ring::block_on(work) {
+            if let Err(error) = net::block_on(work) {
                 let _ = ready.send(Err(error.into()));
             }
         });

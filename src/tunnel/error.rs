@@ -5,7 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::address::AddressError;
-pub use crate::ring::RingError;
+pub use crate::net::RingError;
 
 /// Why a tunnel could not be set up. Nothing is left behind then.
 #[derive(Debug, Error)]

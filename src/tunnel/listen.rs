@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::address::Address;
 use super::error::BindError;
 use crate::event::Endpoint;
-use crate::ring;
+use crate::net;
 
 /// A listening socket. Dropping it closes it and removes its file, if it made one that is still
 /// there.
@@ -74,7 +74,7 @@ fn is_missing_family(result: &Result<Listening, BindError>) -> bool {
 }
 
 fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError> {
-    let bound = ring::bind_tcp(ip).and_then(|fd| {
+    let bound = net::bind_tcp(ip).and_then(|fd| {
         let listener = TcpListener::from(fd);
         let endpoint = listener.local_addr()?.into();
         Ok(Listening { fd: listener.into(), endpoint, _file: None })
@@ -83,9 +83,9 @@ fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError>
 }
 
 fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
-    let mut bound = ring::bind_unix(path);
+    let mut bound = net::bind_unix(path);
     if bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) && is_stale(path) {
-        bound = std::fs::remove_file(path).and_then(|()| ring::bind_unix(path));
+        bound = std::fs::remove_file(path).and_then(|()| net::bind_unix(path));
     }
     let endpoint = Endpoint::Unix(Some(path.into()));
     match bound {

@@ -24,4 +24,4 @@ pub use error::{BindError, RingError, RunError};
 pub use limits::Limits;
 pub use run::{Handle, Stats, Summary};
 
-pub use crate::ring::raise_open_files_limit;
+pub use crate::net::raise_open_files_limit;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::relay::Relay;
-use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp};
-use crate::ring::{Input, Reader};
+use crate::event::{CloseReason, Direction, EventKind, Leg, Timestamp, View};
+use crate::net::{Input, Reader};
 use crate::sink::{Chunk, Missing, words_of};
 use crate::transform::{Output, Step, Transform, TransformError};
 
@@ -194,7 +194,7 @@ impl<'a> Pump<'a> {
     async fn finish(&self) -> Result<(), Failed> {
         self.end().await?;
         let totals = self.relay.passed.totals().get(self.direction);
-        let shutdown = EventKind::Shutdown { direction: self.direction, totals };
+        let shutdown = EventKind::Shutdown { direction: self.direction, view: View::Wire, totals };
         self.relay.tap.lifecycle(self.relay.now(), shutdown);
         self.relay.finish(self.direction.sender());
         Ok(())

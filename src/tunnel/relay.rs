@@ -13,7 +13,7 @@ use super::pump::Pump;
 use super::stop::Phase;
 use super::worker::Worker;
 use crate::event::{CloseReason, Direction, Side, Timestamp};
-use crate::ring::Socket;
+use crate::net::Socket;
 use crate::sink::Tap;
 use crate::transform::Pair;
 

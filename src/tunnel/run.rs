@@ -13,8 +13,8 @@ use super::crew::Crew;
 use super::error::RunError;
 use super::stop::{Phase, Phases};
 use super::worker::{Shared, Station, serve};
-use crate::ring;
-use crate::sink::summary::Progress;
+use crate::event::Progress;
+use crate::net;
 use crate::sink::{Recorder, SINKS_MAX, SinkReport, SinkStats, SinkThreads, words_of};
 
 /// How long a sink may take to finish once everything is to end at once.
@@ -125,7 +125,7 @@ impl Tunnel {
     pub async fn run_here(self) -> Result<Summary, RunError> {
         let _abort = AbortOnDrop(self.handle.clone());
         // A task of its own goes on to the end whatever becomes of the one that waits for it.
-        ring::spawn(self.relay_here()).await.unwrap_or_else(|error| Err(panicked(error)))
+        net::spawn(self.relay_here()).await.unwrap_or_else(|error| Err(panicked(error)))
     }
 
     async fn relay_here(mut self) -> Result<Summary, RunError> {

@@ -20,7 +20,7 @@ use super::limits::Limits;
 use super::resolve::Resolver;
 use super::stop::{Phase, Phases};
 use crate::event::{ConnectionId, Timestamp};
-use crate::ring::{self, BufferPool, Listener, Pace, PipePool, Socket};
+use crate::net::{self, BufferPool, Listener, Pace, PipePool, Socket};
 use crate::sink::{ChunkPool, Recorder};
 use crate::transform::Codec;
 
@@ -89,7 +89,7 @@ impl Shared {
 /// How many connections there can be: as many as asked for, but no more than there are
 /// descriptors for, so that a client that was accepted always finds one for its upstream.
 fn places(max_connections: usize, other_files: usize) -> usize {
-    let files = ring::open_files_limit().unwrap_or(u64::MAX);
+    let files = net::open_files_limit().unwrap_or(u64::MAX);
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     let possible = (files.saturating_sub(other_files) / 2).clamp(1, Semaphore::MAX_PERMITS);
     if possible < max_connections {
@@ -104,7 +104,7 @@ fn places(max_connections: usize, other_files: usize) -> usize {
 /// How many pipes a worker has: one for each bulk transfer whose receiver does not take all at
 /// once, and none where each takes a place from a connection.
 fn pipes_of_a_worker() -> usize {
-    let files = ring::open_files_limit().unwrap_or(u64::MAX);
+    let files = net::open_files_limit().unwrap_or(u64::MAX);
     usize::try_from(files / 64).map_or(PIPES_MAX, |pipes| pipes.min(PIPES_MAX))
 }
 
@@ -298,7 +298,7 @@ impl AcceptLoop<'_> {
         let worker = Rc::clone(self.worker);
         let route = self.route;
         let id = ConnectionId(worker.shared.next_connection.fetch_add(1, Relaxed));
-        ring::spawn(async move {
+        net::spawn(async move {
             connection::serve(&worker, route, id, client, peer, accepted).await;
             drop(counted);
         });

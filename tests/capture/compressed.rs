@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tcp_tunn::capture::PcapngSink;
 use tcp_tunn::event::{Side, Timestamp};
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::PcapngSink;
 use tempfile::tempdir;
 
 use super::files::{connected, create, record};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use tcp_tunn::packet::View;
-use tcp_tunn::sink::pcapng::PcapngSink;
+use tcp_tunn::capture::PcapngSink;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::tunnel::Tunnel;
 
 use super::options;
@@ -38,7 +38,7 @@ fn steps(random: &mut Random) -> Vec<Step> {
     (0..random.below(20)).map(|_| step(random)).collect()
 }
 
-/// Who talks to whom in the streams of a dialogue, by view and leg.
+/// Who talks to whom in the streams of a dialogue, by legs and leg.
 struct Ends {
     client: SocketAddr,
     tunnel: [SocketAddr; 2],
@@ -46,10 +46,10 @@ struct Ends {
 }
 
 impl Ends {
-    fn streams(&self, view: View) -> Vec<[String; 2]> {
+    fn streams(&self, legs: Legs) -> Vec<[String; 2]> {
         let Self { client, tunnel, server } = self;
-        let streams = match view {
-            View::Direct => vec![[client, server]],
+        let streams = match legs {
+            Legs::Direct => vec![[client, server]],
             _ => vec![[client, &tunnel[0]], [&tunnel[1], server]],
         };
         streams.into_iter().map(|ends| ends.map(SocketAddr::to_string)).collect()
@@ -84,7 +84,7 @@ fn check(shown: &[u8], said: &[u8], heard: &[u8], clean: bool) {
     assert!(!clean || shown == said, "said, shown, heard: {lens:?}");
 }
 
-fn hold(view: View, random: &mut Random) {
+fn hold(legs: Legs, random: &mut Random) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let servers: Vec<_> = (0..ROUTES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -93,7 +93,7 @@ fn hold(view: View, random: &mut Random) {
     for target in targets {
         builder = builder.route("127.0.0.1:0", target);
     }
-    let sink = PcapngSink::create(&path, options(view)).unwrap();
+    let sink = PcapngSink::create(&path, options(legs)).unwrap();
     let tunnel = Running::start(builder.sink(sink));
     let dialogues: Vec<_> = std::thread::scope(|scope| {
         let start = |(server, &address)| {
@@ -104,7 +104,7 @@ fn hold(view: View, random: &mut Random) {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     tunnel.stop();
-    let streams: usize = dialogues.iter().map(|(ends, ..)| ends.streams(view).len()).sum();
+    let streams: usize = dialogues.iter().map(|(ends, ..)| ends.streams(legs).len()).sum();
     let expect = Expect { allow_rst: true, streams: Some(streams), ..Expect::default() };
     let judged = judge(&path, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
     let followed = follow_all(&path, &judged.streams.keys().copied().collect::<Vec<_>>());
@@ -114,7 +114,7 @@ fn hold(view: View, random: &mut Random) {
         .map(|(number, stream)| ([stream.client, stream.server], number))
         .collect();
     for (ends, clean, [client, server]) in &dialogues {
-        for stream in ends.streams(view) {
+        for stream in ends.streams(legs) {
             // A client that is gone before the tunnel knew its own address on the way to the
             // server leaves a leg whose address is made up.
             let Some(number) = numbers.get(&stream) else {
@@ -131,6 +131,6 @@ fn hold(view: View, random: &mut Random) {
 #[test]
 fn random_dialogues_over_sockets_are_perfect() {
     let mut random = Random::seeded();
-    hold(View::Direct, &mut random);
-    hold(View::Both, &mut random);
+    hold(Legs::Direct, &mut random);
+    hold(Legs::Both, &mut random);
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tcp_tunn::capture::{PcapngSink, Rotation};
 use tcp_tunn::event::{Event, Side};
-use tcp_tunn::packet::View;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
 use tempfile::tempdir;
 
 use super::{options, talk};
@@ -26,7 +26,7 @@ pub(super) fn connected() -> Talk {
 }
 
 pub(super) fn create(path: &Path) -> std::io::Result<PcapngSink> {
-    PcapngSink::create(path, options(View::Direct))
+    PcapngSink::create(path, options(Legs::Direct))
 }
 
 pub(super) fn record(sink: &mut PcapngSink, events: &[Event]) {
@@ -159,7 +159,7 @@ fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
 fn a_comment_that_fits_no_option_is_cut_at_a_character() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
-    let mut options = options(View::Direct);
+    let mut options = options(Legs::Direct);
     // As of a command line with very many tunnels. An option has 65535 bytes.
     options.comment = Some("é".repeat(40_000));
     let mut sink = PcapngSink::create(&path, options).unwrap();
@@ -178,7 +178,7 @@ fn what_is_no_file_does_not_rotate() {
     let mut rotation = Rotation::default();
     rotation.size = Some(1_000_000);
     for path in [&fifo, folder.path()] {
-        let sink = PcapngSink::create_series(path, options(View::Direct), rotation);
+        let sink = PcapngSink::create_series(path, options(Legs::Direct), rotation);
         assert_eq!(sink.err().map(|error| error.kind()), Some(ErrorKind::InvalidInput));
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a file was made beside it");

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tcp_tunn::capture::PcapngSink;
 use tcp_tunn::event::Side;
-use tcp_tunn::packet::View;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::PcapngSink;
 
 use super::{ends, options};
 use crate::support::bytes::bytes;
@@ -87,7 +87,7 @@ fn talks() -> Vec<Talk> {
 
 fn captured(folder: &Path, talks: &[Talk]) -> (PathBuf, u64) {
     let path = folder.join("out.pcapng");
-    let mut sink = PcapngSink::create(&path, options(View::Direct)).unwrap();
+    let mut sink = PcapngSink::create(&path, options(Legs::Direct)).unwrap();
     interleave(talks).iter().for_each(|event| sink.record(event).unwrap());
     sink.finish().unwrap();
     (path, sink.stats().packets())

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use tcp_tunn::capture::{PcapngSink, Rotation};
 use tcp_tunn::event::Side;
-use tcp_tunn::packet::View;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::sink::pcapng::{PcapngSink, Rotation};
 
 use super::{captured, ends, options, talk};
 use crate::support::talk::{Ends, Talk, endpoint, interleave};
@@ -17,7 +17,7 @@ fn sequence_numbers_wrap_in_both_directions() {
     // Enough connections of enough bytes that some initial numbers lie just below the wrap would
     // be luck; more than 4 GiB each way is certain. The snap length keeps the file small.
     let folder = tempfile::tempdir().unwrap();
-    let mut options = options(View::Direct);
+    let mut options = options(Legs::Direct);
     options.snaplen = Some(100);
     let path = folder.path().join("out.pcapng");
     let mut sink = PcapngSink::create(&path, options).unwrap();
@@ -48,7 +48,7 @@ fn sequence_numbers_wrap_in_both_directions() {
 #[test]
 fn a_snap_length_keeps_the_original_lengths() {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = options(View::Direct);
+    let mut options = options(Legs::Direct);
     options.snaplen = Some(64);
     let mut talk = talk(1);
     talk.connect().say(Side::Client, &[1; 1000]).say(Side::Server, &[2; 2000]).end(Side::Client);
@@ -66,7 +66,7 @@ fn a_gap_is_shown_and_counted() {
     talk.say(Side::Client, &[3; 10]).say(Side::Server, b"ok").end(Side::Client);
     // The second chunk is missed, as by a slow sink.
     talk.events.drain(4..6);
-    let path = captured(folder.path(), options(View::Direct), &talk.events);
+    let path = captured(folder.path(), options(Legs::Direct), &talk.events);
     let seqs = ["-n", "-Y", "tcp.len > 0 and ip.src == 127.0.0.1", "-T", "fields", "-e", "tcp.seq"];
     assert_eq!(tshark(&path, &seqs), ["1", "151"]);
     let lost = tshark(&path, &["-n", "-Y", "tcp.analysis.lost_segment"]);
@@ -89,7 +89,7 @@ fn what_a_wire_could_not_say_is_there() {
     };
     let mut talk = Talk::open(3, 0, named);
     talk.connect().say(Side::Client, b"x").end(Side::Client);
-    let mut options = options(View::Direct);
+    let mut options = options(Legs::Direct);
     options.comment = Some("tcp_tunn --from a --to b".to_owned());
     let path = captured(folder.path(), options, &talk.events);
     let comments = tshark(&path, &["-n", "-T", "fields", "-e", "frame.comment"]);
@@ -114,7 +114,7 @@ fn two_live_connections_with_one_pair_of_addresses_stay_apart() {
         talk
     };
     let talks = [make(1, "127.0.0.1:8080"), make(2, "127.0.0.1:8081")];
-    let path = captured(folder.path(), options(View::Direct), &interleave(&talks));
+    let path = captured(folder.path(), options(Legs::Direct), &interleave(&talks));
     assert_eq!(judge(&path, &[]).completeness.len(), 2);
 }
 
@@ -126,7 +126,7 @@ fn a_pair_of_addresses_may_come_again() {
         talk.connect().say(Side::Client, &[id as u8; 10]).end(Side::Client);
         talk
     };
-    let path = captured(folder.path(), options(View::Direct), &interleave(&[make(1), make(2)]));
+    let path = captured(folder.path(), options(Legs::Direct), &interleave(&[make(1), make(2)]));
     assert_eq!(judge(&path, &[REUSED]).completeness.len(), 2);
 }
 
@@ -136,7 +136,7 @@ fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
     let mut rotation = Rotation::default();
     rotation.size = Some(300_000);
     let path = folder.path().join("out.pcapng");
-    let mut sink = PcapngSink::create_series(&path, options(View::Direct), rotation).unwrap();
+    let mut sink = PcapngSink::create_series(&path, options(Legs::Direct), rotation).unwrap();
     let talks: Vec<_> = (1..=5)
         .map(|id| {
             let mut talk = talk(id);
@@ -193,7 +193,7 @@ fn blocks_of_a_large_capture_are_what_they_should_be() {
         talk.say(Side::Client, &chunk);
     }
     talk.end(Side::Server);
-    let path = captured(folder.path(), options(View::Both), &talk.events);
+    let path = captured(folder.path(), options(Legs::Both), &talk.events);
     judge(&path, &[]);
     for said in follow(&path, 2) {
         assert!(said[0] == talk.said[0]);

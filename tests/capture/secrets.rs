@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tcp_tunn::packet::View;
-use tcp_tunn::sink::pcapng::{PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::capture::{PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::{OnSlow, Sink};
 use tcp_tunn::tunnel::Tunnel;
 use tempfile::{TempDir, tempdir};
@@ -39,7 +39,7 @@ impl Scene {
     }
 
     fn options(&self) -> PcapngOptions {
-        let mut options = options(View::Direct);
+        let mut options = options(Legs::Direct);
         options.tls_keylog = Some(self.path("keys.log"));
         options
     }

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tcp_tunn::capture::PcapOverIpSink;
 use tcp_tunn::event::{Side, Timestamp};
-use tcp_tunn::packet::View;
-use tcp_tunn::sink::pcapng::PcapOverIpSink;
+use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::{OnSlow, Sink};
 use tcp_tunn::tunnel::Tunnel;
 use tempfile::tempdir;
@@ -27,7 +27,7 @@ const HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 fn bind(on_slow: OnSlow, buffer_bytes: usize) -> (PcapOverIpSink, SocketAddr) {
     let sink =
-        PcapOverIpSink::bind("127.0.0.1:0", options(View::Direct), on_slow, buffer_bytes).unwrap();
+        PcapOverIpSink::bind("127.0.0.1:0", options(Legs::Direct), on_slow, buffer_bytes).unwrap();
     let address = sink.address();
     (sink, address)
 }

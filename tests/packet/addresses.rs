@@ -1,7 +1,7 @@
 //! Between which addresses a connection is drawn, and what they are called.
 
 use tcp_tunn::event::{CloseReason, Side};
-use tcp_tunn::packet::{Interface, View, synthetic_address};
+use tcp_tunn::packet::{Interface, Legs, synthetic_address};
 
 use super::render::Kept;
 use super::scenario::Family;
@@ -20,18 +20,18 @@ fn live(id: u64, begin: u64, ends: Ends) -> Talk {
 }
 
 /// Client and server of each stream that `talks` make.
-fn streams(view: View, talks: &[Talk]) -> Vec<[String; 2]> {
-    let kept = Kept::of(&mut conversations(view, isns(2)), &interleave(talks));
+fn streams(legs: Legs, talks: &[Talk]) -> Vec<[String; 2]> {
+    let kept = Kept::of(&mut conversations(legs, isns(2)), &interleave(talks));
     let syns =
         kept.packets.iter().filter(|packet| packet.tcp().is_some_and(|tcp| tcp.syn && !tcp.ack));
     syns.map(|packet| packet.ends()).collect()
 }
 
 #[track_caller]
-fn assert_perfect(view: View, talks: &[Talk], expect: Expect) {
+fn assert_perfect(legs: Legs, talks: &[Talk], expect: Expect) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("addresses.pcapng");
-    draw(&path, &mut conversations(view, isns(2)), &interleave(talks));
+    draw(&path, &mut conversations(legs, isns(2)), &interleave(talks));
     judge(&path, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
 }
 
@@ -40,8 +40,8 @@ fn two_that_look_alike_are_told_apart_by_their_listeners() {
     let ends = |listener| Ends::new("10.0.0.1:40000", listener, "10.0.0.9:50000", "10.0.0.2:8000");
     let talks = [live(1, 0, ends("10.0.0.9:80")), live(2, 10, ends("10.0.0.9:81"))];
     let expected = [["10.0.0.1:40000", "10.0.0.2:8000"], ["10.0.0.1:40000", "10.0.0.9:81"]];
-    assert_eq!(streams(View::Direct, &talks), expected);
-    assert_perfect(View::Direct, &talks, Expect { streams: Some(2), ..Expect::default() });
+    assert_eq!(streams(Legs::Direct, &talks), expected);
+    assert_perfect(Legs::Direct, &talks, Expect { streams: Some(2), ..Expect::default() });
 }
 
 #[test]
@@ -49,13 +49,13 @@ fn a_tunnel_into_a_tunnel_has_no_leg_twice() {
     let first = Ends::new("10.0.0.1:40000", "10.0.0.9:80", "10.0.0.9:50000", "10.0.0.9:81");
     let second = Ends::new("10.0.0.9:50000", "10.0.0.9:81", "10.0.0.9:50001", "10.0.0.2:8000");
     let talks = [live(1, 0, first), live(2, 10, second)];
-    for (view, count) in [(View::Direct, 2), (View::Both, 4)] {
-        let mut streams = streams(view, &talks);
+    for (legs, count) in [(Legs::Direct, 2), (Legs::Both, 4)] {
+        let mut streams = streams(legs, &talks);
         assert_eq!(streams.len(), count);
         streams.sort();
         streams.dedup();
         assert_eq!(streams.len(), count, "{streams:?}");
-        assert_perfect(view, &talks, Expect { streams: Some(count), ..Expect::default() });
+        assert_perfect(legs, &talks, Expect { streams: Some(count), ..Expect::default() });
     }
 }
 
@@ -63,15 +63,15 @@ fn a_tunnel_into_a_tunnel_has_no_leg_twice() {
 fn a_port_that_is_used_again_is_another_stream() {
     let ends = || Ends::new("10.0.0.1:40000", "10.0.0.9:80", "10.0.0.9:50000", "10.0.0.2:8000");
     let talks = [live(1, 0, ends()), live(2, 1_000_000, ends())];
-    assert_eq!(streams(View::Direct, &talks)[0], streams(View::Direct, &talks)[1]);
+    assert_eq!(streams(Legs::Direct, &talks)[0], streams(Legs::Direct, &talks)[1]);
     let expect = Expect { streams: Some(2), allow_reuse: true, ..Expect::default() };
-    assert_perfect(View::Direct, &talks, expect);
+    assert_perfect(Legs::Direct, &talks, expect);
 }
 
 #[test]
 fn a_unix_socket_has_an_address_in_the_test_networks_and_its_path_for_a_name() {
     let talks = [live(7, 0, Family::Unix.ends(7))];
-    let kept = Kept::of(&mut conversations(View::Direct, isns(2)), &talks[0].events);
+    let kept = Kept::of(&mut conversations(Legs::Direct, isns(2)), &talks[0].events);
     let [client, server] = kept.packets[0].ends();
     let path = "/run/postgresql/.s.PGSQL.5432";
     assert_eq!(server, synthetic_address(path.as_ref()).to_string());
@@ -96,9 +96,9 @@ fn a_unix_socket_beside_ipv6_is_mapped() {
         ..Family::V6.ends(1)
     };
     let talks = [live(1, 0, ends)];
-    let [_, server] = streams(View::Direct, &talks).remove(0);
+    let [_, server] = streams(Legs::Direct, &talks).remove(0);
     assert!(server.starts_with("[::ffff:198.18."), "{server}");
-    assert_perfect(View::Both, &talks, Expect { streams: Some(2), ..Expect::default() });
+    assert_perfect(Legs::Both, &talks, Expect { streams: Some(2), ..Expect::default() });
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn the_name_is_the_targets_and_nobody_elses() {
     let mut talk = Talk::open(1, 0, Family::Named.ends(1));
     talk.connect();
     talk.close(CloseReason::Stopped);
-    let kept = Kept::of(&mut conversations(View::Both, isns(2)), &talk.events);
+    let kept = Kept::of(&mut conversations(Legs::Both, isns(2)), &talk.events);
     assert_eq!(kept.names, [("10.0.0.2".parse().unwrap(), "example.com".to_owned())]);
     let legs: Vec<_> = kept.packets.iter().map(|packet| packet.interface).collect();
     assert!(legs.contains(&Interface::ClientLeg) && legs.contains(&Interface::ServerLeg));
@@ -116,7 +116,7 @@ fn the_name_is_the_targets_and_nobody_elses() {
 fn ten_thousand_clients_of_a_unix_socket_are_ten_thousand_streams() {
     let ids = (1..=10_000).map(|id| id * 16384);
     let talks: Vec<_> = ids.map(|id| Talk::open(id, id, Family::Unix.ends(id))).collect();
-    let mut streams = streams(View::Direct, &talks);
+    let mut streams = streams(Legs::Direct, &talks);
     streams.sort();
     streams.dedup();
     assert_eq!(streams.len(), 10_000);

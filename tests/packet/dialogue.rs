@@ -1,8 +1,8 @@
 //! Dialogues: what happened, and the packets that show it.
 
 use bytes::Bytes;
-use tcp_tunn::event::{CloseReason, Direction, EventKind, Leg, Side};
-use tcp_tunn::packet::{ConversationConfig, Conversations, Interface, SegmentSize, View};
+use tcp_tunn::event::{CloseReason, Direction, EventKind, Leg, Side, View};
+use tcp_tunn::packet::{ConversationConfig, Conversations, Interface, Legs, SegmentSize};
 
 use super::render::Kept;
 use super::{conversations, fixed_isns};
@@ -24,9 +24,9 @@ const SYN_ACK: &str = "S > C [S.] seq=4999 ack=1000 len=0 mss=32768 \
     \"connection 3: upstream 10.0.0.9:50000 -> 10.0.0.2:8000\"";
 const ACK: &str = "C > S [.] seq=1000 ack=5000 len=0";
 
-/// What is drawn of `talk` in the direct view.
+/// What is drawn of `talk` in the direct legs.
 fn drawn(talk: &Talk) -> Vec<String> {
-    Kept::of(&mut conversations(View::Direct, fixed_isns(999, 4999)), &talk.events).lines()
+    Kept::of(&mut conversations(Legs::Direct, fixed_isns(999, 4999)), &talk.events).lines()
 }
 
 /// Holds what is drawn after the handshake against `expected`.
@@ -84,7 +84,7 @@ fn sequence_numbers_wrap() {
     talk.say(Server, b"good day");
     talk.end(Server);
     let isns = fixed_isns(u32::MAX - 2, u32::MAX - 5);
-    let lines = Kept::of(&mut conversations(View::Direct, isns), &talk.events).lines();
+    let lines = Kept::of(&mut conversations(Legs::Direct, isns), &talk.events).lines();
     let expected = [
         "C > S [.] seq=4294967294 ack=4294967291 len=0",
         "C > S [P.] seq=4294967294 ack=4294967291 len=5",
@@ -243,7 +243,7 @@ fn no_way_to_the_server() {
 fn an_address_that_is_not_certain_waits_for_the_answer() {
     let mut talk = Talk::open(3, 0, Ends { certain: false, target: "db:8000".into(), ..ends() });
     talk.connect();
-    let kept = Kept::of(&mut conversations(View::Direct, fixed_isns(999, 4999)), &talk.events);
+    let kept = Kept::of(&mut conversations(Legs::Direct, fixed_isns(999, 4999)), &talk.events);
     let lines = kept.lines();
     let syn = "C > S [S] seq=999 ack=0 len=0 mss=32768 \"connection 3: 10.0.0.1:40000 -> db:8000 \
         (by 10.0.0.9:80; upstream 10.0.0.9:50000 -> 10.0.0.2:8000)\"";
@@ -270,6 +270,7 @@ fn a_sink_that_dropped_leaves_a_gap() {
     let data = |offset, bytes: &'static [u8]| EventKind::Data {
         direction: Direction::ClientToServer,
         leg: Leg::Received,
+        view: View::Wire,
         offset,
         bytes: Bytes::from_static(bytes),
     };
@@ -310,7 +311,13 @@ fn what_overlaps_is_said_once() {
     for (offset, bytes) in [(0, "abc"), (0, "abc"), (2, "cde"), (1, ""), (9, "")] {
         let bytes = Bytes::from_static(bytes.as_bytes());
         let direction = Direction::ClientToServer;
-        talk.event(EventKind::Data { direction, leg: Leg::Received, offset, bytes });
+        talk.event(EventKind::Data {
+            direction,
+            leg: Leg::Received,
+            view: View::Wire,
+            offset,
+            bytes,
+        });
     }
     let both = ["C > S [P.] seq=1000 ack=5000 len=3", "C > S [P.] seq=1003 ack=5000 len=2"];
     check(&talk, &both);
@@ -324,7 +331,7 @@ fn each_leg_is_a_stream_of_its_own() {
     talk.tell(Client, Bytes::from_static(b"transformed"));
     talk.finish(Client);
     talk.close(CloseReason::Reset { by: Server });
-    let kept = Kept::of(&mut conversations(View::Both, fixed_isns(999, 4999)), &talk.events);
+    let kept = Kept::of(&mut conversations(Legs::Both, fixed_isns(999, 4999)), &talk.events);
     let by = "\"connection 3: 10.0.0.1:40000 -> 10.0.0.2:8000 (by 10.0.0.9:80";
     let upstream = "upstream 10.0.0.9:50000 -> 10.0.0.2:8000";
     let reset = "\"connection 3: reset by the server\"";
@@ -364,7 +371,7 @@ fn a_server_that_was_never_reached_leaves_the_clients_leg_reset() {
     ] {
         let mut talk = talk();
         talk.close(reason.clone());
-        let mut conversations = conversations(View::Both, fixed_isns(999, 4999));
+        let mut conversations = conversations(Legs::Both, fixed_isns(999, 4999));
         let kept = Kept::of(&mut conversations, &talk.events);
         let flags = |interface| {
             let lines = kept.packets.iter().zip(kept.lines());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tcp_tunn::event::{ConnectionId, Event};
-use tcp_tunn::packet::{Interface, View};
+use tcp_tunn::packet::{Interface, Legs};
 
 use super::render::Kept;
 use super::{conversations, draw, isns};
@@ -20,11 +20,11 @@ pub(super) struct Found {
 
 /// The client's end of each connection's streams, as it is drawn.
 pub(super) fn clients<'a>(
-    view: View,
+    legs: Legs,
     seed: u64,
     events: impl IntoIterator<Item = &'a Event>,
 ) -> BTreeMap<String, (ConnectionId, Interface)> {
-    let mut conversations = conversations(view, isns(seed));
+    let mut conversations = conversations(legs, isns(seed));
     let mut clients = BTreeMap::new();
     for event in events {
         let kept = Kept::of(&mut conversations, [event]);
@@ -40,12 +40,12 @@ pub(super) fn clients<'a>(
 
 /// Draws `talks`, numbered from 1, into one capture, which must be perfect and have every byte.
 #[track_caller]
-pub(super) fn judge_talks(view: View, seed: u64, talks: &[Talk]) -> Vec<Found> {
+pub(super) fn judge_talks(legs: Legs, seed: u64, talks: &[Talk]) -> Vec<Found> {
     let events = interleave(talks);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("judged.pcapng");
-    draw(&path, &mut conversations(view, isns(seed)), &events);
-    let clients = clients(view, seed, &events);
+    draw(&path, &mut conversations(legs, isns(seed)), &events);
+    let clients = clients(legs, seed, &events);
     let expect = Expect { allow_rst: true, streams: Some(clients.len()), ..Expect::default() };
     let judged = judge(&path, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
     let followed = follow_all(&path, &judged.streams.keys().copied().collect::<Vec<_>>());

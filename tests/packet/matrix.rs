@@ -1,7 +1,7 @@
 //! Every way to live and end, in every family, as tshark and tcpdump see it.
 
 use tcp_tunn::event::Side;
-use tcp_tunn::packet::{Interface, View};
+use tcp_tunn::packet::{Interface, Legs};
 
 use super::judged::judge_talks;
 use super::scenario::{FAMILIES, Family, SCENARIOS, Scenario};
@@ -21,9 +21,9 @@ fn play(apart: u64) -> Vec<(&'static Scenario, Talk)> {
     (1..).zip(all).map(play).collect()
 }
 
-fn check(view: View, apart: u64) {
+fn check(legs: Legs, apart: u64) {
     let (scenarios, talks): (Vec<_>, Vec<_>) = play(apart).into_iter().unzip();
-    for found in judge_talks(view, 1, &talks) {
+    for found in judge_talks(legs, 1, &talks) {
         let scenario = scenarios[found.talk];
         let place = match found.interface {
             Interface::Direct => 0,
@@ -41,22 +41,22 @@ const INTERLEAVED: u64 = 700;
 
 #[test]
 fn alone() {
-    check(View::Direct, ONE_AFTER_THE_OTHER);
+    check(Legs::Direct, ONE_AFTER_THE_OTHER);
 }
 
 #[test]
 fn alone_on_both_legs() {
-    check(View::Both, ONE_AFTER_THE_OTHER);
+    check(Legs::Both, ONE_AFTER_THE_OTHER);
 }
 
 #[test]
 fn interleaved() {
-    check(View::Direct, INTERLEAVED);
+    check(Legs::Direct, INTERLEAVED);
 }
 
 #[test]
 fn interleaved_on_both_legs() {
-    check(View::Both, INTERLEAVED);
+    check(Legs::Both, INTERLEAVED);
 }
 
 /// What a slow sink missed is a hole in the stream, in its place and of its size.
@@ -74,7 +74,7 @@ fn what_was_dropped_is_missing_and_nothing_else_is_wrong() {
     talk.end(Side::Client);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gaps.pcapng");
-    draw(&path, &mut conversations(View::Direct, isns(1)), &talk.events);
+    draw(&path, &mut conversations(Legs::Direct, isns(1)), &talk.events);
     let expect = Expect { allow_gaps: true, ..Expect::default() };
     let judged = judge(&path, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
     assert_eq!(judged.streams[&0].completeness, FULL);

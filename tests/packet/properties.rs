@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tcp_tunn::event::{CloseReason, Event, Side};
-use tcp_tunn::packet::{ConversationConfig, Conversations, SegmentSize, View};
+use tcp_tunn::packet::{ConversationConfig, Conversations, Legs, SegmentSize};
 
 use super::fixed_isns;
 use super::scenario::FAMILIES;
@@ -14,8 +14,8 @@ use crate::support::talk::{Talk, interleave};
 use crate::support::watch::Watch;
 use crate::support::{bytes::bytes, chaos};
 
-fn view() -> impl Strategy<Value = View> {
-    prop_oneof![Just(View::Direct), Just(View::Both)]
+fn legs() -> impl Strategy<Value = Legs> {
+    prop_oneof![Just(Legs::Direct), Just(Legs::Both)]
 }
 
 /// Numbers from all over, and often from where they wrap.
@@ -64,11 +64,11 @@ proptest! {
 
     #[test]
     fn packets_reassemble_to_the_bytes(
-        view in view(), isns in (number(), number()), segment_size in segment_size(),
+        legs in legs(), isns in (number(), number()), segment_size in segment_size(),
         plays in vec(steps(), 1..4),
     ) {
         let talks: Vec<_> = (1..).zip(&plays).map(|(id, steps)| talk(id, steps)).collect();
-        let config = ConversationConfig { view, segment_size };
+        let config = ConversationConfig { legs, segment_size };
         let mut conversations = Conversations::new(config, fixed_isns(isns.0, isns.1));
         let mut watch = Watch::default();
         watch.said = Some(HashMap::new());
@@ -76,7 +76,7 @@ proptest! {
             let Ok(()) = conversations.event(&event, &mut watch);
         }
         prop_assert!(conversations.is_empty());
-        let streams = if view == View::Both { 2 } else { 1 };
+        let streams = if legs == Legs::Both { 2 } else { 1 };
         let mut expected: Vec<_> = talks.iter().flat_map(|talk| &talk.said).collect();
         expected = expected.repeat(streams);
         let said = watch.said.unwrap_or_default();
@@ -88,11 +88,11 @@ proptest! {
 
     #[test]
     fn nothing_that_happens_is_too_strange(
-        view in view(), isns in (number(), number()), choices in vec(any::<u8>(), 0..600),
+        legs in legs(), isns in (number(), number()), choices in vec(any::<u8>(), 0..600),
         resume_at in any::<prop::sample::Index>(),
     ) {
         let events: Vec<Event> = chaos::events(&choices);
-        let config = ConversationConfig { view, ..ConversationConfig::default() };
+        let config = ConversationConfig { legs, ..ConversationConfig::default() };
         let mut conversations = Conversations::new(config, fixed_isns(isns.0, isns.1));
         let (mut watch, mut late) = (Watch::default(), Watch::default());
         let resume_at = resume_at.index(events.len() + 1);

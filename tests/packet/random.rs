@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tcp_tunn::event::{CloseReason, Side};
-use tcp_tunn::packet::View;
+use tcp_tunn::packet::Legs;
 
 use super::judged::judge_talks;
 use super::scenario::FAMILIES;
@@ -78,8 +78,8 @@ fn talk(id: u64, random: &mut Random) -> Talk {
 #[test]
 fn random_conversations_are_perfect() {
     let mut random = Random::seeded();
-    for view in [View::Direct, View::Both] {
+    for legs in [Legs::Direct, Legs::Both] {
         let talks: Vec<_> = (1..=CONVERSATIONS / 2).map(|id| talk(id, &mut random)).collect();
-        judge_talks(view, random.0, &talks);
+        judge_talks(legs, random.0, &talks);
     }
 }

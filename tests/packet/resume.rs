@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use tcp_tunn::event::{CloseReason, Side};
-use tcp_tunn::packet::{Interface, View};
+use tcp_tunn::packet::{Interface, Legs};
 
 use super::judged::clients;
 use super::scenario::Family;
@@ -88,11 +88,11 @@ fn talks() -> (Vec<Talk>, Vec<Talk>) {
     (1..).zip(plays).map(talk).unzip()
 }
 
-fn check(view: View) {
+fn check(legs: Legs) {
     let folder = tempfile::tempdir().unwrap();
     let [old_path, new_path] = ["old", "new"].map(|name| folder.path().join(name));
     let (before, after) = talks();
-    let mut conversations = conversations(view, isns(SEED));
+    let mut conversations = conversations(legs, isns(SEED));
     let mut old = Capture::create(&old_path, WHOLE);
     let before: Vec<_> = before.into_iter().flat_map(|talk| talk.events).collect();
     for event in &before {
@@ -112,7 +112,7 @@ fn check(view: View) {
     let judged = judge(&new_path, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
     let followed = follow_all(&new_path, &judged.streams.keys().copied().collect::<Vec<_>>());
     let all = before.iter().chain(after.iter().flat_map(|talk| &talk.events));
-    let clients = clients(view, SEED, all);
+    let clients = clients(legs, SEED, all);
     assert_eq!(judged.streams.len(), clients.len());
     for (number, stream) in &judged.streams {
         let (id, interface) = clients[&stream.client];
@@ -130,10 +130,10 @@ const SEED: u64 = 5;
 
 #[test]
 fn a_new_capture_is_perfect_by_itself() {
-    check(View::Direct);
+    check(Legs::Direct);
 }
 
 #[test]
 fn a_new_capture_is_perfect_by_itself_on_both_legs() {
-    check(View::Both);
+    check(Legs::Both);
 }

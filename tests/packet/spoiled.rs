@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tcp_tunn::event::Side;
-use tcp_tunn::packet::{Packet, PacketWriter, View};
+use tcp_tunn::packet::{Legs, Packet, PacketWriter};
 
 use super::scenario::Family;
 use super::{WHOLE, conversations, isns};
@@ -64,7 +64,7 @@ fn spoil(fate: fn(usize) -> Fate) -> (tempfile::TempDir, PathBuf) {
     talk.say(Side::Server, b"answer");
     talk.end(Side::Client);
     let mut spoiler = Spoiler { capture: Capture::create(&path, WHOLE), count: 0, fate };
-    let mut conversations = conversations(View::Direct, isns(3));
+    let mut conversations = conversations(Legs::Direct, isns(3));
     for event in &talk.events {
         let Ok(()) = conversations.event(event, &mut spoiler);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tcp_tunn::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Side, Timestamp, Totals,
+    Open, Side, Timestamp, Totals, View,
 };
 
 /// Numbers that lie where something may break.
@@ -84,6 +84,7 @@ impl Choices<'_> {
         EventKind::Data {
             direction: Direction::from(self.side()),
             leg: self.one(&[Leg::Received, Leg::Sent]),
+            view: View::Wire,
             offset: self.one(&NUMBERS),
             bytes: Bytes::from(vec![b'x'; self.one(&LENGTHS)]),
         }
@@ -98,7 +99,7 @@ impl Choices<'_> {
             }
             2 => {
                 let direction = Direction::from(self.side());
-                EventKind::Shutdown { direction, totals: self.totals() }
+                EventKind::Shutdown { direction, view: View::Wire, totals: self.totals() }
             }
             3 => {
                 let client_to_server = self.totals();

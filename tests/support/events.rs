@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tcp_tunn::event::{
-    BothTotals, CloseReason, ConnectionId, Direction, Event, EventKind, Leg, Timestamp,
+    BothTotals, CloseReason, ConnectionId, Direction, Event, EventKind, Leg, Timestamp, View,
 };
 use tcp_tunn::sink::{Interest, Sink};
 
@@ -123,7 +123,7 @@ pub(crate) fn check_contract(events: &[Event]) {
                 assert!(!seen.connected, "connected twice: {event:?}");
                 seen.connected = true;
             }
-            EventKind::Data { direction, leg, offset, bytes } => {
+            EventKind::Data { direction, leg, view: View::Wire, offset, bytes } => {
                 assert!(seen.connected && !bytes.is_empty(), "{event:?}");
                 assert!(!seen.ended[*direction as usize], "after Shutdown: {event:?}");
                 let totals = seen.totals.get_mut(*direction);
@@ -134,7 +134,7 @@ pub(crate) fn check_contract(events: &[Event]) {
                 assert_eq!(offset, count, "a gap: {event:?}");
                 *count += bytes.len() as u64;
             }
-            EventKind::Shutdown { direction, totals } => {
+            EventKind::Shutdown { direction, view: View::Wire, totals } => {
                 let ended = &mut seen.ended[*direction as usize];
                 assert!(!std::mem::replace(ended, true), "twice: {event:?}");
                 assert_eq!(*totals, seen.totals.get(*direction));

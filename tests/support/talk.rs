@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tcp_tunn::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Side, Timestamp,
+    Open, Side, Timestamp, View,
 };
 use tcp_tunn::packet::Interface;
 
@@ -132,7 +132,13 @@ impl Talk {
         let received = &mut self.totals.get_mut(direction).received;
         let offset = *received;
         *received += bytes.len() as u64;
-        self.event(EventKind::Data { direction, leg: Leg::Received, offset, bytes });
+        self.event(EventKind::Data {
+            direction,
+            leg: Leg::Received,
+            view: View::Wire,
+            offset,
+            bytes,
+        });
     }
 
     /// The tunnel has written what `side` said.
@@ -142,7 +148,7 @@ impl Talk {
         let sent = &mut self.totals.get_mut(direction).sent;
         let offset = *sent;
         *sent += bytes.len() as u64;
-        self.event(EventKind::Data { direction, leg: Leg::Sent, offset, bytes });
+        self.event(EventKind::Data { direction, leg: Leg::Sent, view: View::Wire, offset, bytes });
     }
 
     /// What a stream of the connection shows of client and server.
@@ -158,7 +164,7 @@ impl Talk {
     pub(crate) fn finish(&mut self, side: Side) {
         let direction = Direction::from(side);
         let totals = self.totals.get(direction);
-        self.event(EventKind::Shutdown { direction, totals });
+        self.event(EventKind::Shutdown { direction, view: View::Wire, totals });
     }
 
     pub(crate) fn close(&mut self, reason: CloseReason) {

@@ -8,9 +8,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Words that only some places may use.
 const ONLY: &[(&[&str], &[&str])] = &[
-    (&["tokio_uring", "io_uring", "unsafe"], &["src/ring/"]),
+    (&["tokio_uring", "io_uring", "unsafe"], &["src/net/"]),
     (&["etherparse"], &["src/packet/"]),
-    (&["pcap_file"], &["src/sink/pcapng/"]),
+    (&["pcap_file"], &["src/capture/"]),
     (
         &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
         &["src/cli/", "src/main.rs"],
@@ -40,14 +40,11 @@ const IMPURE: &[&str] = &[
 /// Words that some places may not use.
 const NEVER: &[(&[&str], &[&str])] = &[
     (&["crate", "super"], &["src/event.rs"]),
-    (IMPURE, &["src/event", "src/packet", "src/hexdump"]),
-    (&["crate::tunnel", "crate::ring", "tcp_tunn::tunnel"], &["src/sink"]),
-    (&["crate::tunnel", "crate::ring", "crate::sink", "std::net"], &["src/transform"]),
-    (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/ring"]),
-    (
-        &["sink::console", "sink::pcapng", "ConsoleSink", "PcapngSink", "crate::packet"],
-        &["src/tunnel"],
-    ),
+    (IMPURE, &["src/event", "src/packet", "src/console/hexdump"]),
+    (&["crate::tunnel", "crate::net", "tcp_tunn::tunnel"], &["src/sink"]),
+    (&["crate::tunnel", "crate::net", "crate::sink", "std::net"], &["src/transform"]),
+    (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/net"]),
+    (&["console", "capture", "ConsoleSink", "PcapngSink", "crate::packet"], &["src/tunnel"]),
 ];
 
 /// What is never finished work.
@@ -103,7 +100,7 @@ fn what_breaks_a_rule_is_found() {
     let long_file = "\n".repeat(501);
     let long_function = format!("fn f() {{{}}}", "\n".repeat(70));
     for (path, text, word) in [
-        ("src/tunnel/run.rs", "use tokio_uring::net;", "tokio_uring belongs in src/ring/"),
+        ("src/tunnel/run.rs", "use tokio_uring::net;", "tokio_uring belongs in src/net/"),
         ("src/tunnel/run.rs", "unsafe { f() }", "unsafe belongs"),
         ("src/sink/mod.rs", "use etherparse::{TcpHeader};", "etherparse belongs"),
         ("src/packet/mod.rs", "use pcap_file::pcapng;", "pcap_file belongs"),
@@ -112,11 +109,15 @@ fn what_breaks_a_rule_is_found() {
         ("src/event.rs", "use crate::sink::Sink;", "crate has no place"),
         ("src/packet/stream.rs", "let now = Instant::now();", "Instant::now has no place"),
         ("src/packet/stream.rs", "use std::{fmt, fs};", "std::fs has no place"),
-        ("src/hexdump.rs", "use std::time::SystemTime;", "std::time::SystemTime has no place"),
-        ("src/sink/pcapng/mod.rs", "use crate::tunnel::Limits;", "crate::tunnel has no place"),
+        (
+            "src/console/hexdump.rs",
+            "use std::time::SystemTime;",
+            "std::time::SystemTime has no place",
+        ),
+        ("src/capture/mod.rs", "use crate::tunnel::Limits;", "crate::tunnel has no place"),
         ("src/sink/mod.rs", "use crate::{event, tunnel};", "crate::tunnel has no place"),
-        ("src/tunnel/run.rs", "use crate::sink::pcapng::PcapngSink;", "sink::pcapng has no place"),
-        ("src/ring/mod.rs", "use crate::event::Event;", "crate::event has no place"),
+        ("src/tunnel/run.rs", "use crate::capture::PcapngSink;", "capture has no place"),
+        ("src/net/mod.rs", "use crate::event::Event;", "crate::event has no place"),
         ("src/transform/mod.rs", "use std::net::TcpStream;", "std::net has no place"),
         ("tests/relay.rs", "#[test]\n#[ignore]\nfn f() {}", "#[ignore is not for keeping"),
         ("examples/demo.rs", "fn f() { todo!() }", "todo! is not for keeping"),
@@ -133,7 +134,7 @@ fn what_breaks_a_rule_is_found() {
 #[test]
 fn what_breaks_no_rule_is_left_alone() {
     for (path, text) in [
-        ("src/ring/mod.rs", "use tokio_uring::net; unsafe { f() }"),
+        ("src/net/mod.rs", "use tokio_uring::net; unsafe { f() }"),
         ("src/main.rs", "use clap::Parser; fn f() -> anyhow::Result<()> {}"),
         ("src/tunnel/run.rs", "// tokio_uring is not named here\nfn f() {}"),
         ("src/tunnel/run.rs", "const HINT: &str = \"unsafe, todo!\";"),

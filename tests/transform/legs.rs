@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
+use tcp_tunn::capture::{PcapngOptions, PcapngSink};
 use tcp_tunn::event::{Connected, ConnectionId, EventKind, Open};
-use tcp_tunn::packet::View;
-use tcp_tunn::sink::pcapng::{PcapngOptions, PcapngSink};
+use tcp_tunn::packet::Legs;
 use tcp_tunn::transform::{LengthPrefix, Messages, Pair, from_fn};
 
 use super::{ClientToServer, Dialogue, Received, Sent, ServerToClient, rest_of};
@@ -39,9 +39,9 @@ fn meddle(_: ConnectionId, _: &Open) -> Pair {
 }
 
 /// A dialogue that is captured into `path`.
-fn captured(path: &Path, view: View) -> Dialogue {
+fn captured(path: &Path, legs: Legs) -> Dialogue {
     let mut options = PcapngOptions::default();
-    options.view = view;
+    options.legs = legs;
     let sink = PcapngSink::create(path, options).unwrap();
     Dialogue::with(|builder| builder.codec(meddle).sink(sink))
 }
@@ -75,14 +75,14 @@ fn local(events: &Events) -> String {
 
 /// Holds the capture of a finished dialogue against what its events say; what it expects of the
 /// streams is up to how the dialogue ended.
-fn check(path: &Path, view: View, client: &str, events: &Events, expect: Expect) {
-    let streams = if view == View::Both { 2 } else { 1 };
+fn check(path: &Path, legs: Legs, client: &str, events: &Events, expect: Expect) {
+    let streams = if legs == Legs::Both { 2 } else { 1 };
     let expect = Expect { streams: Some(streams), ..expect };
-    let judged = judge(path, expect).unwrap_or_else(|bad| panic!("{view:?}: {bad:#?}"));
+    let judged = judge(path, expect).unwrap_or_else(|bad| panic!("{legs:?}: {bad:#?}"));
     let bytes = |direction, leg| events.bytes(1, direction, leg);
     let shown = |client: &str| follow(path, judged.stream_of(client));
     let said = (bytes(ClientToServer, Received), bytes(ServerToClient, Received));
-    if view == View::Direct {
+    if legs == Legs::Direct {
         assert!(shown(client) == said);
         return;
     }
@@ -92,15 +92,15 @@ fn check(path: &Path, view: View, client: &str, events: &Events, expect: Expect)
 
 /// Talks, ends by `end`, and checks the capture.
 fn run(expect: Expect, end: impl Fn(&mut Dialogue)) {
-    for view in [View::Both, View::Direct] {
+    for legs in [Legs::Both, Legs::Direct] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.pcapng");
-        let mut dialogue = captured(&path, view);
+        let mut dialogue = captured(&path, legs);
         let client = dialogue.client.local_addr().unwrap().to_string();
         talk(&mut dialogue);
         end(&mut dialogue);
         let (_, events) = dialogue.close();
-        check(&path, view, &client, &events, expect);
+        check(&path, legs, &client, &events, expect);
     }
 }
 

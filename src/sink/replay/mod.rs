@@ -17,8 +17,8 @@
 //! * `open`: `client`, `listener`, `target`, and `server` where there is one.
 //! * `connected`: `server`, `local`.
 //! * `data`: `from` (`client` or `server`), `leg` (`received` or `sent`), `offset`, `bytes`;
-//!   `times=N` repeats the bytes.
-//! * `shutdown`: `from`; the direction's totals as `received` and `sent`.
+//!   `times=N` repeats the bytes; `view=plain` says that TLS carried them.
+//! * `shutdown`: `from`; the direction's totals as `received` and `sent`; `view` as for `data`.
 //! * `close`: `reason` (a [name](crate::event::CloseReason::name)) with what belongs to it out of
 //!   `first`, `by`, `side`, `from`, `errno` and `message`; what each side said as `client` and
 //!   `server`, both `RECEIVED/SENT`.
@@ -42,7 +42,7 @@ use crate::event::{Event, EventKind};
 /// [`finish`](Sink::finish). Nothing waits, and the times in the events are taken as they are.
 ///
 /// ```
-/// use tcp_tunn::sink::console::{Console, ConsoleOptions};
+/// use tcp_tunn::console::{Console, ConsoleOptions};
 /// use tcp_tunn::sink::replay::{parse, replay};
 ///
 /// let line = r#"2026-01-02T12:00:00Z 1 data from=client leg=received offset=0 bytes="Hi!""#;

@@ -10,7 +10,7 @@ use chrono::DateTime;
 
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Side, Timestamp, Totals,
+    Open, Side, Timestamp, Totals, View,
 };
 
 /// Why text is not a list of events.
@@ -74,11 +74,13 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
                 "sent" => Leg::Sent,
                 other => return Err(format!("leg '{other}' is neither received nor sent")),
             },
+            view: fields.view()?,
             offset: fields.number("offset")?,
             bytes: data(fields)?,
         },
         "shutdown" => EventKind::Shutdown {
             direction: Direction::from(fields.side("from")?),
+            view: fields.view()?,
             totals: Totals { received: fields.number("received")?, sent: fields.number("sent")? },
         },
         "close" => EventKind::Close {
@@ -173,6 +175,17 @@ impl<'a> Fields<'a> {
             "client" => Ok(Side::Client),
             "server" => Ok(Side::Server),
             other => Err(format!("{name} '{other}' is neither client nor server")),
+        }
+    }
+
+    fn view(&mut self) -> Result<View> {
+        if !self.has("view") {
+            return Ok(View::Wire);
+        }
+        match &*self.text("view")? {
+            "wire" => Ok(View::Wire),
+            "plain" => Ok(View::Plain),
+            other => Err(format!("view '{other}' is neither wire nor plain")),
         }
     }
 

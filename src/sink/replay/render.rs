@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::event::{CloseReason, Event, EventKind, Leg, Totals};
+use crate::event::{CloseReason, Event, EventKind, Leg, Totals, View};
 
 /// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
 /// events back.
@@ -40,15 +40,19 @@ fn kind(kind: &EventKind, out: &mut String) {
             field("server", &connected.server, out);
             field("local", &connected.local, out);
         }
-        EventKind::Data { direction, leg, offset, bytes } => {
+        EventKind::Data { direction, leg, view, offset, bytes } => {
             let leg = if *leg == Leg::Received { "received" } else { "sent" };
             let from = direction.sender();
-            let _ = write!(out, " data from={from} leg={leg} offset={offset} bytes=");
+            let _ = write!(out, " data from={from} leg={leg}");
+            self::view(*view, out);
+            let _ = write!(out, " offset={offset} bytes=");
             quote(bytes, out);
         }
-        EventKind::Shutdown { direction, totals: Totals { received, sent } } => {
+        EventKind::Shutdown { direction, view, totals: Totals { received, sent } } => {
             let from = direction.sender();
-            let _ = write!(out, " shutdown from={from} received={received} sent={sent}");
+            let _ = write!(out, " shutdown from={from}");
+            self::view(*view, out);
+            let _ = write!(out, " received={received} sent={sent}");
         }
         EventKind::Close { reason: why, totals } => {
             let _ = write!(out, " close reason={}", why.name());
@@ -57,6 +61,13 @@ fn kind(kind: &EventKind, out: &mut String) {
             let _ = write!(out, " client={}/{}", client.received, client.sent);
             let _ = write!(out, " server={}/{}", server.received, server.sent);
         }
+    }
+}
+
+/// The view, unless it is the wire.
+fn view(view: View, out: &mut String) {
+    if view == View::Plain {
+        field("view", &"plain", out);
     }
 }
 

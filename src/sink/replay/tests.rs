@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Side,
-    Timestamp, Totals,
+    Timestamp, Totals, View,
 };
 use crate::sink::Interest;
 
@@ -51,6 +51,10 @@ fn reason() -> impl Strategy<Value = CloseReason> {
     ]
 }
 
+fn view() -> impl Strategy<Value = View> {
+    prop_oneof![Just(View::Wire), Just(View::Plain)]
+}
+
 fn kind() -> impl Strategy<Value = EventKind> {
     let leg = prop_oneof![Just(Leg::Received), Just(Leg::Sent)];
     let bytes = prop::collection::vec(any::<u8>(), 1..50).prop_map(Bytes::from);
@@ -64,11 +68,18 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (endpoint(), endpoint()).prop_map(|(server, local)| {
             EventKind::Connected(Arc::new(Connected { server, local }))
         }),
-        (direction(), leg, any::<u64>(), bytes).prop_map(|(direction, leg, offset, bytes)| {
-            EventKind::Data { direction, leg, offset, bytes }
+        (direction(), leg, view(), any::<u64>(), bytes).prop_map(
+            |(direction, leg, view, offset, bytes)| EventKind::Data {
+                direction,
+                leg,
+                view,
+                offset,
+                bytes
+            }
+        ),
+        (direction(), view(), totals()).prop_map(|(direction, view, totals)| {
+            EventKind::Shutdown { direction, view, totals }
         }),
-        (direction(), totals())
-            .prop_map(|(direction, totals)| EventKind::Shutdown { direction, totals }),
         (reason(), totals(), totals()).prop_map(|(reason, client_to_server, server_to_client)| {
             let totals = BothTotals { client_to_server, server_to_client };
             EventKind::Close { reason, totals }

@@ -23,7 +23,7 @@ use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
 use crate::event::Timestamp;
-use crate::packet::{Interface, Packet, PacketWriter, View};
+use crate::packet::{Interface, Legs, Packet, PacketWriter};
 
 /// No packet is longer: what Wireshark itself announces.
 const SNAPLEN_MAX: u32 = 262_144;
@@ -31,7 +31,7 @@ const SNAPLEN_MAX: u32 = 262_144;
 /// What a section says of itself.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Preamble {
-    pub(super) view: View,
+    pub(super) legs: Legs,
     pub(super) snaplen: Option<u32>,
     pub(super) comment: Option<String>,
 }
@@ -94,7 +94,7 @@ impl Section {
             packets_left: None,
             header_len: 0,
         };
-        for (name, description) in interfaces(section.preamble.view) {
+        for (name, description) in interfaces(section.preamble.legs) {
             section.describe(name, description)?;
         }
         section.header_len = section.pending().len();
@@ -136,7 +136,7 @@ impl Section {
 
     /// Writes the statistics of every interface (4.6), the last blocks of a section.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        for index in 0..interfaces(self.preamble.view).len() {
+        for index in 0..interfaces(self.preamble.legs).len() {
             let count = self.counts[index];
             let at = |time: Timestamp| Duration::from_nanos(time.0);
             self.block(InterfaceStatisticsBlock {
@@ -197,10 +197,10 @@ impl PacketWriter for Section {
     }
 }
 
-const fn interfaces(view: View) -> &'static [(&'static str, &'static str)] {
-    match view {
-        View::Direct => &[("tunnel", "client to upstream, as if there were no tunnel")],
-        View::Both => &[
+const fn interfaces(legs: Legs) -> &'static [(&'static str, &'static str)] {
+    match legs {
+        Legs::Direct => &[("tunnel", "client to upstream, as if there were no tunnel")],
+        Legs::Both => &[
             ("client", "between the clients and the tunnel"),
             ("server", "between the tunnel and the servers"),
         ],

@@ -5,8 +5,10 @@
 //! [`Format::Raw`].
 
 mod filter;
+pub mod hexdump;
 mod json;
 mod lines;
+pub mod summary;
 mod text;
 mod time;
 
@@ -17,11 +19,9 @@ use regex::bytes::Regex;
 
 use self::filter::Filter;
 use self::lines::Lines;
-pub(super) use self::lines::seconds;
-pub(super) use self::text::escape;
 use self::time::Times;
-use super::{Interest, Sink};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp};
+use crate::sink::{Interest, Sink};
 
 /// The output is written when this much has gathered, or the queue runs empty.
 const BATCH: usize = 256 * 1024;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::console::{escape, seconds};
-use super::{Interest, Sink};
-use crate::event::{BothTotals, ConnectionId, Event, EventKind, Timestamp};
+use super::lines::seconds;
+use super::text::escape;
+use crate::event::{BothTotals, ConnectionId, Event, EventKind, Progress, Timestamp};
+use crate::sink::{Interest, Sink};
 
 /// A sink that remembers the connections which said most, whatever their number: as many that
 /// have ended as it is told, and those that are open.
@@ -31,18 +31,6 @@ impl TopConnections {
     pub fn table(&self) -> ConnectionTable {
         self.table.clone()
     }
-}
-
-/// How far a connection that is open has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Which it is.
-    pub connection: ConnectionId,
-    /// How long ago it was accepted.
-    pub open_for: Duration,
-    /// What passed through it so far.
-    pub totals: BothTotals,
 }
 
 /// What a [`TopConnections`] knows. [`Display`](fmt::Display) gives a table for people, with a
@@ -228,6 +216,8 @@ fn printable(words: &impl ToString) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::event::{CloseReason, Endpoint, Open, Side, Totals};

@@ -32,9 +32,9 @@ use self::output::{Output, Stream};
 use self::secrets::Secrets;
 use self::section::{Preamble, Section};
 use self::series::Series;
-use super::{Interest, Sink};
 use crate::event::{Event, EventKind, Timestamp};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+use crate::sink::{Interest, Sink};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
@@ -126,11 +126,11 @@ impl PcapngSink {
     }
 
     fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
-        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
-        let preamble = Preamble { view, snaplen, comment };
+        let PcapngOptions { legs, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
+        let preamble = Preamble { legs, snaplen, comment };
         let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
-            conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
+            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
             segment_size,
             section: Section::begin(preamble.clone())?,
             preamble,

@@ -6,8 +6,8 @@ use std::ops::Range;
 use anstyle::{AnsiColor, Style};
 
 use super::{ConsoleOptions, Format, Known, arrow, text};
+use crate::console::hexdump::{Hexdump, Palette};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Side};
-use crate::hexdump::{Hexdump, Palette};
 
 /// Lays events out in lines.
 pub(super) struct Lines {
@@ -95,7 +95,7 @@ impl Lines {
                 }
                 self.left_out(bytes.len() - shown.len(), out);
             }
-            EventKind::Shutdown { direction, totals } => {
+            EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();
                 self.text_end(&head, *direction, known, out);
                 let what = format!("{} is done, {}", capital(side), Bytes(totals.received));
@@ -205,7 +205,7 @@ impl std::fmt::Display for Bytes {
 }
 
 /// A duration, to the microsecond where that means something.
-pub(in crate::sink) fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     match nanos {
         0..1_000_000_000 => format!("{:.3} ms", nanos as f64 / 1e6),
         _ => format!("{:.3} s", nanos as f64 / 1e9),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::str;
 
-use crate::hexdump::MARK;
+use crate::console::hexdump::MARK;
 
 /// Where a direction stands in the middle of its text.
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
 }
 
 /// Printable characters as they are; everything else as Rust and most languages write it.
-pub(in crate::sink) fn escape(bytes: &[u8]) -> String {
+pub(super) fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

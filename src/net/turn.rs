@@ -30,12 +30,12 @@ pub(super) async fn let_others_go_on() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring;
+    use crate::net;
 
     #[test]
     fn what_others_ask_of_the_ring_is_done_beside_one_that_never_waits() {
-        let turns = ring::block_on(async {
-            let others = ring::spawn(async {
+        let turns = net::block_on(async {
+            let others = net::spawn(async {
                 for _ in 0..10 {
                     tokio_uring::no_op().await.expect("the ring does nothing");
                 }

@@ -124,7 +124,7 @@ impl Hexdump {
     /// never left out.
     ///
     /// ```
-    /// use tcp_tunn::hexdump::Hexdump;
+    /// use tcp_tunn::console::hexdump::Hexdump;
     ///
     /// let mut out = Vec::new();
     /// Hexdump::plain().rows(b"Hello\n", 0x20, &[], &mut out);

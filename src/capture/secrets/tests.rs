@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side};
-use crate::sink::pcapng::keylog::{MASTER_SECRET, SECRETS};
-use crate::sink::pcapng::output::Stream;
+use crate::capture::keylog::{MASTER_SECRET, SECRETS};
+use crate::capture::output::Stream;
+use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side, View};
 
 const MS: u64 = 1_000_000;
 
@@ -33,7 +33,11 @@ impl Scene {
 
     fn say(&mut self, id: u64, ms: u64, side: Side, bytes: &[u8]) {
         let (direction, bytes) = (Direction::from(side), Bytes::copy_from_slice(bytes));
-        self.event(id, ms, EventKind::Data { direction, leg: Leg::Received, offset: 0, bytes });
+        self.event(
+            id,
+            ms,
+            EventKind::Data { direction, leg: Leg::Received, view: View::Wire, offset: 0, bytes },
+        );
     }
 
     /// A connection whose client says hello with the random number of its own id.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::packet::{SegmentSize, View};
+use crate::packet::{Legs, SegmentSize};
 
 /// How a capture is made.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PcapngOptions {
     /// One stream a connection, or one for each of the tunnel's sockets.
-    pub view: View,
+    pub legs: Legs,
     /// The MSS that is announced, and the most that a segment carries.
     pub segment_size: SegmentSize,
     /// How many bytes of each packet, headers included, are kept; all by default.

@@ -63,8 +63,8 @@ impl PcapOverIpSink {
         std::thread::Builder::new()
             .name("pcap-over-ip".to_owned())
             .spawn(move || accept(&accepting, &arrived))?;
-        let PcapngOptions { view, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
-        let mut section = Section::begin(Preamble { view, snaplen, comment })?;
+        let PcapngOptions { legs, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
+        let mut section = Section::begin(Preamble { legs, snaplen, comment })?;
         // Every reader gets a header of its own.
         section.pending().clear();
         Ok(Self {
@@ -74,7 +74,7 @@ impl PcapOverIpSink {
             readers: Vec::new(),
             on_slow,
             buffer_bytes,
-            conversations: conversations(ConversationConfig { view, segment_size }, isn_seed),
+            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
             section,
             secrets: tls_keylog.map(Secrets::new),
             holding: false,
