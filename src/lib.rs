@@ -101,7 +101,6 @@ pub mod event;
 pub mod guide;
 mod net;
 pub mod packet;
-#[expect(dead_code, reason = "driven by the tunnel in the next step")]
 mod relay;
 pub mod sink;
 pub mod transform;

@@ -1,16 +1,13 @@
 //! Connecting, in a way that may be given up at any time.
 
+use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio_uring::net::TcpStream as RingStream;
 
-use super::socket::{Socket, keep_urgent_bytes};
+use super::socket::{Owner, Socket, keep_urgent_bytes};
 
 /// Connects to a TCP address. The future may be dropped, which closes the socket.
 pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
@@ -43,29 +40,26 @@ async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
         // On loopback the answer has come by now; asking again saves the wait.
         result = socket.connect(address);
     }
-    let socket = match result {
-        Ok(()) => socket,
-        Err(error) if error.raw_os_error() == Some(libc::EISCONN) => socket,
+    let socket = Socket::new(Owner::Fd(socket.into()), domain);
+    match result {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EISCONN) => {}
         Err(error) if matches!(error.raw_os_error(), Some(libc::EALREADY | libc::EINPROGRESS)) => {
-            wait(socket).await?
+            wait(&socket).await?;
         }
         Err(error) => return Err(error),
-    };
-    // The ring waits by itself on a blocking socket; a non-blocking one fails with EAGAIN on
-    // older kernels. The standard library does it in one call where socket2 takes two.
-    let stream = TcpStream::from(OwnedFd::from(socket));
-    stream.set_nonblocking(false)?;
-    Ok(Socket::new(RingStream::from_std(stream), domain))
+    }
+    // A ring waits by itself on a blocking socket only.
+    socket.options().set_nonblocking(false)?;
+    Ok(socket)
 }
 
 /// Waits for the answer to a connect under way.
-async fn wait(socket: RawSocket) -> io::Result<RawSocket> {
-    // SAFETY: the `AsyncFd` owns the socket, which stays open for as long as it is registered.
-    let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) }?;
-    socket.writable().await?.retain_ready();
-    let socket = socket.into_inner();
-    match socket.take_error()? {
+async fn wait(socket: &Socket) -> io::Result<()> {
+    let readiness = socket.readiness()?;
+    poll_fn(|context| readiness.poll_writable(context).map_ok(drop)).await?;
+    match socket.options().take_error()? {
         Some(error) => Err(error),
-        None => Ok(socket),
+        None => Ok(()),
     }
 }

@@ -2,18 +2,11 @@
 
 use std::io;
 
-fn open_files() -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: getrlimit writes to the struct it is given and nothing else.
-    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } {
-        0 => Ok(limit),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How many files this process may have open.
-pub(crate) fn open_files_limit() -> io::Result<u64> {
-    open_files().map(|limit| limit.rlim_cur)
+pub(crate) fn open_files_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what it is then.
@@ -23,15 +16,11 @@ pub(crate) fn open_files_limit() -> io::Result<u64> {
 ///
 /// # Errors
 ///
-/// What `getrlimit` or `setrlimit` said.
+/// What `setrlimit` said.
 pub fn raise_open_files_limit() -> io::Result<u64> {
-    let mut limit = open_files()?;
-    if limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        // SAFETY: setrlimit reads the struct it is given and nothing else.
-        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current < maximum || maximum.is_none() && current.is_some() {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     }
-    Ok(limit.rlim_cur)
+    Ok(open_files_limit())
 }

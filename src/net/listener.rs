@@ -6,12 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
-use socket2::{Domain, SockRef, Socket as RawSocket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
-use tokio_uring::net::TcpStream;
 
-use super::socket::{Socket, canonical, keep_urgent_bytes};
+use super::socket::{Owner, Socket, canonical, keep_urgent_bytes};
 
 /// Clients that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -35,7 +34,23 @@ pub(crate) fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(StdUnixListener::bind(path)?.into())
 }
 
-/// A listening socket on this thread's ring.
+/// Whether `path` is a socket that nobody listens on any more.
+pub(crate) fn is_abandoned_unix(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    // Who listens may have no room for one more client: that is not waited for.
+    let connected = RawSocket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)
+        .and_then(|socket| socket.connect(&SockAddr::unix(path)?));
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && connected.err().is_some_and(refused)
+}
+
+/// The address that a listening socket has.
+pub(crate) fn bound_address(listening: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(listening).local_addr()?.as_socket())
+}
+
+/// A listening socket on this thread's runtime.
 pub(crate) enum Listener {
     Tcp { ring: tokio_uring::net::TcpListener, fd: OwnedFd },
     Unix { listener: UnixListener, stop: Notify },
@@ -63,7 +78,8 @@ impl Listener {
         match self {
             Self::Tcp { ring, .. } => {
                 let (stream, peer) = ring.accept().await?;
-                Ok((Socket::new(stream, Domain::for_address(peer)), Some(canonical(peer))))
+                let family = Domain::for_address(peer);
+                Ok((Socket::new(Owner::Accepted(stream), family), Some(canonical(peer))))
             }
             Self::Unix { listener, stop } => {
                 // Unlike a ring's, this accept may be dropped.
@@ -75,8 +91,7 @@ impl Listener {
                 stream.set_nonblocking(false)?;
                 // Unlike a TCP socket it does not inherit it.
                 keep_urgent_bytes(&SockRef::from(&stream));
-                let stream = TcpStream::from_std(OwnedFd::from(stream).into());
-                Ok((Socket::new(stream, Domain::UNIX), None))
+                Ok((Socket::new(Owner::Fd(stream.into()), Domain::UNIX), None))
             }
         }
     }

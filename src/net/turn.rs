@@ -17,7 +17,7 @@ thread_local! {
 ///
 /// Whoever goes on without ever waiting must call this: what others have asked of the ring goes
 /// to the kernel only when none of this thread's tasks can go on, and one that merely yields can.
-pub(super) async fn let_others_go_on() {
+pub(crate) async fn yield_to_ring() {
     let now = Instant::now();
     if LAST_TURN.get().is_some_and(|last| now.duration_since(last) < TURN) {
         return yield_now().await;
@@ -44,7 +44,7 @@ mod tests {
             while !others.is_finished() {
                 assert!(turns < 10_000_000, "the others had no turn");
                 turns += 1;
-                let_others_go_on().await;
+                yield_to_ring().await;
             }
             turns
         });

@@ -57,11 +57,6 @@ impl<P: Payload> Relay<P> {
         matches!(self.state, State::Closed)
     }
 
-    /// All that was received and sent so far.
-    pub(crate) const fn totals(&self) -> BothTotals {
-        self.totals
-    }
-
     /// Takes what happened at `now` and appends what is to be done to `out`. What comes late, of
     /// something that is over, changes nothing.
     pub(crate) fn handle(&mut self, input: Input<P>, now: Duration, out: &mut Actions<P>) {

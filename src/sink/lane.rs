@@ -60,6 +60,15 @@ impl Dropped {
     }
 }
 
+/// Whether there was room in a queue.
+pub(super) enum Reserved {
+    Taken,
+    /// The event has to be left out.
+    LeftOut,
+    /// The event has to wait.
+    Full,
+}
+
 /// The way to one sink.
 pub(super) struct Lane {
     pub(super) options: SinkOptions,
@@ -106,6 +115,27 @@ impl Lane {
             taken => taken.ok(),
         };
         taken.map(|taken| taken.forget()).is_some()
+    }
+
+    /// As [`reserve`](Self::reserve), but never waits.
+    pub(super) fn try_reserve(&self, cost: usize) -> Reserved {
+        match self.free.try_acquire_many(self.clamped(cost)) {
+            Ok(taken) => {
+                taken.forget();
+                Reserved::Taken
+            }
+            Err(TryAcquireError::NoPermits)
+                if self.options.on_slow == OnSlow::Block && !self.hurry.is_closed() =>
+            {
+                Reserved::Full
+            }
+            Err(_) => Reserved::LeftOut,
+        }
+    }
+
+    /// Gives back what was reserved and not sent.
+    pub(super) fn give_back(&self, cost: usize) {
+        self.free.add_permits(self.clamped(cost) as usize);
     }
 
     /// From now on nobody waits for room: what finds none is left out.

@@ -1,7 +1,6 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod adapters;
-mod chunks;
 mod feeder;
 mod lane;
 mod recorder;
@@ -13,7 +12,6 @@ mod tests;
 use std::io;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
-pub(crate) use chunks::ChunkPool;
 pub(crate) use feeder::words_of;
 pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};

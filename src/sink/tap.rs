@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::lane::{EVENT_COST, Lane, OPEN_COST};
+use super::lane::{EVENT_COST, Lane, OPEN_COST, Reserved};
 use super::recorder::Recorder;
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp, View};
 use bytes::Bytes;
@@ -57,46 +57,84 @@ impl Tap {
         self.send(time, kind, self.skipped.get(), |_| Some(0));
     }
 
-    /// Records data as received, waiting for room where a sink is slow and must not miss
-    /// anything; which sinks missed it.
-    pub(crate) async fn received(&self, time: Timestamp, chunk: Chunk) -> Missing {
-        let cost = EVENT_COST + chunk.bytes.len();
-        self.data(time, Leg::Received, chunk, self.skipped.get(), |_| cost).await
-    }
-
-    /// Records data as sent, waiting as [`received`](Self::received) does. `as_received` tells
-    /// where the same bytes were recorded for the other leg: they count once in a queue, and a
-    /// sink that missed them there misses them here too.
-    pub(crate) async fn sent(&self, time: Timestamp, chunk: Chunk, as_received: Option<Missing>) {
+    /// Records data where every sink that waits has room now; the chunk comes back where one has
+    /// none, for [`data`](Self::data). Which sinks missed it.
+    pub(crate) fn data_now(
+        &self,
+        time: Timestamp,
+        leg: Leg,
+        chunk: Chunk,
+        as_received: Option<Missing>,
+    ) -> Result<Missing, Chunk> {
         let len = chunk.bytes.len();
-        let cost = |lane: &Lane| match as_received {
-            Some(_) if lane.interest.received => EVENT_COST,
-            _ => EVENT_COST + len,
-        };
         let missing = as_received.unwrap_or_else(|| self.skipped.get());
-        self.data(time, Leg::Sent, chunk, missing, cost).await;
+        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
+        match self.try_reserve(missing, cost) {
+            Some(missing) => {
+                self.send_data(time, leg, chunk, missing, cost);
+                Ok(missing)
+            }
+            None => Err(chunk),
+        }
     }
 
+    /// Records data, waiting for room where a sink is slow and must not miss anything; which sinks
+    /// missed it. `as_received` tells where the same bytes were recorded for the other leg: they
+    /// count once in a queue, and a sink that missed them there misses them here too.
+    ///
     /// Room is taken in every queue first and the event sent after, without a wait between: so
     /// the two directions of a connection, which both pass here, stay in one order in every
     /// queue.
-    async fn data(
+    pub(crate) async fn data(
+        &self,
+        time: Timestamp,
+        leg: Leg,
+        chunk: Chunk,
+        as_received: Option<Missing>,
+    ) -> Missing {
+        let len = chunk.bytes.len();
+        let missing = as_received.unwrap_or_else(|| self.skipped.get());
+        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
+        let missing = self.reserve(missing, cost).await;
+        self.send_data(time, leg, chunk, missing, cost);
+        missing
+    }
+
+    fn send_data(
         &self,
         time: Timestamp,
         leg: Leg,
         Chunk { direction, offset, bytes }: Chunk,
         missing: Missing,
-        cost: impl Fn(&Lane) -> usize,
-    ) -> Missing {
-        let cost = |lane: &Lane| lane.interest.wants(leg).then(|| cost(lane));
-        let missing = self.reserve(missing, cost).await;
-        self.send(
-            time,
-            EventKind::Data { direction, leg, view: View::Wire, offset, bytes },
-            missing,
-            cost,
-        );
-        missing
+        cost: impl Fn(&Lane) -> Option<usize>,
+    ) {
+        let view = View::Wire;
+        self.send(time, EventKind::Data { direction, leg, view, offset, bytes }, missing, cost);
+    }
+
+    /// As [`reserve`](Self::reserve), but takes nothing and says `None` where it would wait.
+    fn try_reserve(
+        &self,
+        Missing(mut missing): Missing,
+        cost: impl Fn(&Lane) -> Option<usize>,
+    ) -> Option<Missing> {
+        for (bit, lane) in self.recorder.lanes() {
+            let Some(cost_here) = cost(lane).filter(|_| missing & bit == 0) else { continue };
+            match lane.try_reserve(cost_here) {
+                Reserved::Taken => {}
+                Reserved::LeftOut => missing |= bit,
+                Reserved::Full => {
+                    let taken = |&(other, _): &(u64, &Lane)| other < bit;
+                    for (other, lane) in self.recorder.lanes().take_while(taken) {
+                        if let Some(cost) = cost(lane).filter(|_| missing & other == 0) {
+                            lane.give_back(cost);
+                        }
+                    }
+                    return None;
+                }
+            }
+        }
+        Some(Missing(missing))
     }
 
     /// Takes room for one event in the queues of all sinks for which it has a cost, beside those
@@ -138,4 +176,12 @@ impl Tap {
             }
         }
     }
+}
+
+/// What data of a leg takes of a sink's queue, `None` where the sink does not want it.
+fn cost(lane: &Lane, leg: Leg, len: usize, is_as_received: bool) -> Option<usize> {
+    lane.interest.wants(leg).then_some(match leg {
+        Leg::Sent if is_as_received && lane.interest.received => EVENT_COST,
+        _ => EVENT_COST + len,
+    })
 }

@@ -110,8 +110,8 @@ fn take_while_standing_still(interest: Interest) -> (Vec<(Leg, usize)>, SinkRepo
     run(async {
         let tap = recording.tap().await;
         for _ in 0..10 {
-            let missing = tap.received(NOW, chunk(4000)).await;
-            tap.sent(NOW, chunk(4000), Some(missing)).await;
+            let missing = tap.data(NOW, Leg::Received, chunk(4000), None).await;
+            tap.data(NOW, Leg::Sent, chunk(4000), Some(missing)).await;
         }
         close(&tap);
     });
@@ -144,7 +144,7 @@ fn what_a_sink_does_not_want_is_not_counted_as_dropped() {
         let taken = recording.tap().await;
         let skipped = recording.tap().await;
         for tap in [taken, skipped] {
-            tap.received(NOW, chunk(100)).await;
+            tap.data(NOW, Leg::Received, chunk(100), None).await;
         }
     });
     drop(open);
@@ -159,16 +159,16 @@ fn who_stops_waiting_still_gets_the_room_there_is() {
     run(async {
         let tap = recording.tap().await;
         let waiting = async {
-            tap.received(NOW, chunk(5000)).await;
+            tap.data(NOW, Leg::Received, chunk(5000), None).await;
             // This one finds no room.
-            tap.received(NOW, chunk(4000)).await;
+            tap.data(NOW, Leg::Received, chunk(4000), None).await;
         };
         let hurrying = async {
             tokio::task::yield_now().await;
             recording.recorder.stop_waiting();
         };
         tokio::join!(waiting, hurrying);
-        tap.received(NOW, chunk(100)).await;
+        tap.data(NOW, Leg::Received, chunk(100), None).await;
     });
     drop(open);
     let report = recording.finish();
@@ -182,12 +182,12 @@ fn blocking_loses_nothing_and_waits() {
     let recording = Recording::start(OnSlow::Block, 1, sink);
     run(async {
         let tap = recording.tap().await;
-        let waiting = tap.received(NOW, chunk(100_000));
+        let waiting = tap.data(NOW, Leg::Received, chunk(100_000), None);
         tokio::pin!(waiting);
         assert!(timeout(Duration::from_millis(20), &mut waiting).await.is_err());
         drop(open);
         waiting.await;
-        tap.received(NOW, chunk(7)).await;
+        tap.data(NOW, Leg::Received, chunk(7), None).await;
     });
     let report = recording.finish();
     assert_eq!(*taken.lock().unwrap(), [(Leg::Received, 100_000), (Leg::Received, 7)]);
@@ -212,11 +212,11 @@ fn fail_at_the_second(fail: impl Fn() -> io::Result<()> + Send + 'static, words:
     run(async {
         let tap = recording.tap().await;
         for _ in 0..5 {
-            tap.received(NOW, chunk(100)).await;
+            tap.data(NOW, Leg::Received, chunk(100), None).await;
         }
         drop(open);
         recording.failures.recv_timeout(Duration::from_secs(10)).unwrap();
-        tap.received(NOW, chunk(100)).await;
+        tap.data(NOW, Leg::Received, chunk(100), None).await;
     });
     let report = recording.finish();
     assert!(report.error.unwrap().to_string().contains(words));

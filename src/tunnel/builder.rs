@@ -1,17 +1,18 @@
 //! Setting a tunnel up.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::address::Address;
-use super::crew::Crew;
+use super::clock::WallClock;
 use super::error::BindError;
+use super::handle::Handle;
 use super::limits::Limits;
-use super::listen::{Listening, listen};
-use super::run::Handle;
-use crate::event::Endpoint;
-use crate::net::Socket;
+use super::listen::listen;
+use super::route::Route;
+use super::running::Tunnel;
+use super::worker_pool::WorkerPool;
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::{Codec, Function, Plain};
 
@@ -23,6 +24,7 @@ pub struct Builder {
     workers: usize,
     codec: Plain,
     sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
+    wall_clock: WallClock,
 }
 
 /// More threads than any machine has cores for; each has a ring of its own.
@@ -97,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// Takes the time of day from `clock` instead of the system's. It is asked for each event; a
+    /// step back is ignored, one ahead by more than a second is followed.
+    pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.wall_clock = Arc::new(clock);
+        self
+    }
+
     /// Starts to listen. Each worker has its thread, its ring and its listeners when this returns,
     /// so that [`Tunnel::run`] does not fail for want of them once somebody was told the address.
     ///
@@ -116,15 +125,16 @@ impl Builder {
             }
         }
         let routes = Arc::from(routes);
-        let crew = Crew::muster(&routes, self.workers)?;
+        let pool = WorkerPool::spawn(&routes, self.workers)?;
         Ok(Tunnel {
             routes,
-            crew,
+            pool,
             limits: self.limits,
             workers: self.workers,
             codec: self.codec.into_codec(),
             sinks: self.sinks,
             handle: Handle::new(self.workers),
+            wall_clock: self.wall_clock,
         })
     }
 }
@@ -134,61 +144,6 @@ impl fmt::Debug for Builder {
         let mut debug = f.debug_struct("Builder");
         debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
     }
-}
-
-/// A listening socket and where its clients are connected to.
-pub struct Route {
-    pub(super) listening: Listening,
-    pub(super) target: Address,
-}
-
-impl Route {
-    /// The address listened on, with the real port where port 0 was asked for.
-    pub const fn listening(&self) -> &Endpoint {
-        &self.listening.endpoint
-    }
-
-    /// The address that `client` connected to, which a wildcard address leaves open.
-    pub(super) fn listening_towards(&self, client: &Socket) -> Endpoint {
-        let wildcard = |address: SocketAddr| address.ip().is_unspecified();
-        let own = || client.local_address().ok().flatten().map(Endpoint::Tcp);
-        match &self.listening.endpoint {
-            endpoint if !endpoint.socket_addr().is_some_and(wildcard) => endpoint.clone(),
-            endpoint => own().unwrap_or_else(|| endpoint.clone()),
-        }
-    }
-
-    /// Where clients are connected to.
-    pub const fn target(&self) -> &Address {
-        &self.target
-    }
-}
-
-impl fmt::Debug for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.listening(), self.target)
-    }
-}
-
-/// A tunnel that listens: clients may connect, and wait until it runs.
-///
-/// ```no_run
-/// use tcp_tunn::tunnel::Tunnel;
-///
-/// let tunnel = Tunnel::builder("127.0.0.1:0", "example.com:80").bind()?;
-/// println!("listening on {}", tunnel.routes()[0].listening());
-/// let summary = tunnel.run()?;
-/// println!("{} connections", summary.counts.connections);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct Tunnel {
-    pub(super) routes: Arc<[Route]>,
-    pub(super) crew: Crew,
-    pub(super) limits: Limits,
-    pub(super) workers: usize,
-    pub(super) codec: Option<Arc<dyn Codec>>,
-    pub(super) sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
-    pub(super) handle: Handle,
 }
 
 impl Tunnel {
@@ -202,29 +157,7 @@ impl Tunnel {
             workers: cores.min(4),
             codec: Plain::default(),
             sinks: Vec::new(),
+            wall_clock: Arc::new(SystemTime::now),
         }
-    }
-
-    /// Where it listens, in the order given; a name may stand for more than one address.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
-    }
-
-    /// Gives every event to `sink` too. For sinks that must not exist before the listening
-    /// sockets do, such as a file that a failed bind should not leave behind.
-    pub fn add_sink(&mut self, options: SinkOptions, sink: impl Sink + 'static) {
-        self.sinks.push((options, Box::new(sink)));
-    }
-
-    /// What stops the tunnel and tells how it does, from any thread.
-    pub fn handle(&self) -> Handle {
-        self.handle.clone()
-    }
-}
-
-impl fmt::Debug for Tunnel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Tunnel");
-        debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
     }
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::backoff::Backoff;
 use crate::event::{CloseReason, Connected, Endpoint};
 use crate::net::{self, Socket};
 
@@ -46,7 +47,7 @@ pub(super) async fn connect(
 
 /// Connects; where descriptors or ports are scarce, as soon as they are not.
 async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
-    let mut backoff = Duration::from_millis(10);
+    let mut backoff = Backoff::default();
     loop {
         let result = match candidate {
             Candidate::Tcp(address) => net::connect_tcp(*address).await,
@@ -55,8 +56,7 @@ async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
         match result {
             Err(error) if is_scarcity(&error, candidate) => {
                 tracing::debug!("connect to {}: {error}, waiting", Endpoint::from(candidate));
-                sleep(backoff).await;
-                backoff = (backoff * 2).min(Duration::from_millis(200));
+                backoff.wait().await;
             }
             result => return result,
         }

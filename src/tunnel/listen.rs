@@ -1,12 +1,10 @@
 //! Opening the listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::address::Address;
 use super::error::BindError;
@@ -75,16 +73,17 @@ fn is_missing_family(result: &Result<Listening, BindError>) -> bool {
 
 fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError> {
     let bound = net::bind_tcp(ip).and_then(|fd| {
-        let listener = TcpListener::from(fd);
-        let endpoint = listener.local_addr()?.into();
-        Ok(Listening { fd: listener.into(), endpoint, _file: None })
+        let bound = net::bound_address(&fd)?.unwrap_or(ip);
+        Ok(Listening { fd, endpoint: bound.into(), _file: None })
     });
     bound.map_err(|source| listen_error(source, address))
 }
 
 fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
     let mut bound = net::bind_unix(path);
-    if bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse) && is_stale(path) {
+    if bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse)
+        && net::is_abandoned_unix(path)
+    {
         bound = std::fs::remove_file(path).and_then(|()| net::bind_unix(path));
     }
     let endpoint = Endpoint::Unix(Some(path.into()));
@@ -92,16 +91,6 @@ fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
         Ok(fd) => Ok(Listening { fd, endpoint, _file: Some(SocketFile::new(path)) }),
         Err(source) => Err(listen_error(source, address)),
     }
-}
-
-/// Whether `path` is a socket that nobody listens on any more.
-fn is_stale(path: &Path) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    // Who listens may have no place for one more client: that is not waited for.
-    let connected = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)
-        .and_then(|socket| socket.connect(&SockAddr::unix(path)?));
-    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && connected.err().is_some_and(refused)
 }
 
 fn listen_error(source: io::Error, address: &Address) -> BindError {

@@ -1,27 +1,35 @@
 //! Accepting, connecting and relaying: the tunnel itself.
 
 mod address;
+mod backoff;
 mod builder;
 mod clock;
 mod connect;
 mod connection;
 mod counters;
-mod crew;
+mod driver;
 mod error;
+mod handle;
 mod limits;
 mod listen;
-mod pump;
-mod relay;
+mod phases;
+mod recording;
 mod resolve;
-mod run;
-mod stop;
+mod route;
+mod running;
+mod shared;
+mod slots;
+mod transforming;
 mod worker;
+mod worker_pool;
 
 pub use address::{Address, AddressError};
-pub use builder::{Builder, Route, Tunnel};
+pub use builder::Builder;
 pub use counters::Counts;
 pub use error::{BindError, RingError, RunError};
+pub use handle::{Handle, Stats, Summary};
 pub use limits::Limits;
-pub use run::{Handle, Stats, Summary};
+pub use route::Route;
+pub use running::Tunnel;
 
 pub use crate::net::raise_open_files_limit;

@@ -1,4 +1,4 @@
-//! Stopping: how far the end has come, and the handle that drives it.
+//! How far a tunnel is from its end, shared by all who may move it forward.
 
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ pub(super) enum Phase {
     Aborting,
 }
 
-/// The phase, shared by all who may move it forward.
+/// The phase. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Phases(watch::Sender<Phase>);
 

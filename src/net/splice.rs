@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::null_mut;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 /// What a pipe is asked to hold: as for buffers, the cost per byte falls up to this size.
 const CAPACITY: usize = 1024 * 1024;
@@ -15,7 +16,8 @@ const CAPACITY: usize = 1024 * 1024;
 pub(crate) struct Pipe {
     /// Gone only when it is given back.
     ends: Option<Ends>,
-    held: usize,
+    filled: usize,
+    drained: Cell<usize>,
     pool: Rc<Shared>,
 }
 
@@ -26,42 +28,35 @@ struct Ends {
 
 impl Ends {
     fn new() -> io::Result<Self> {
-        let mut fds = [0; 2];
-        // SAFETY: pipe2 writes two descriptors to the array, which has room for them.
-        if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: both were just opened, and nobody else knows of them.
-        let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Where the user's share of pipes is used up it keeps the size that all have.
-        // SAFETY: F_SETPIPE_SZ takes an int and touches no memory of this process.
-        unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, CAPACITY as libc::c_int) };
+        let _ = fcntl_setpipe_size(&writer, CAPACITY);
         Ok(Self { reader, writer })
     }
 }
 
 impl Pipe {
-    /// How many bytes it holds.
-    pub(crate) const fn len(&self) -> usize {
-        self.held
+    /// How many bytes it was filled with.
+    pub(super) const fn filled(&self) -> usize {
+        self.filled
     }
 
     /// Takes what has come to a socket that never blocks; 0 at the end of its stream.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
-        let moved = splice(socket.as_raw_fd(), ends.writer.as_raw_fd(), CAPACITY)?;
-        self.held += moved;
+        let moved = move_bytes(socket, &ends.writer, CAPACITY)?;
+        self.filled += moved;
         Ok(moved)
     }
 
-    /// Gives what a socket that never blocks takes; how much is left.
-    pub(super) fn drain(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    /// Gives a socket that never blocks what it takes; how much that was.
+    pub(super) fn drain(&self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Ok(0) };
-        match splice(ends.reader.as_raw_fd(), socket.as_raw_fd(), self.held)? {
+        match move_bytes(&ends.reader, socket, self.filled - self.drained.get())? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             moved => {
-                self.held -= moved;
-                Ok(self.held)
+                self.drained.set(self.drained.get() + moved);
+                Ok(moved)
             }
         }
     }
@@ -71,30 +66,28 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         let ends = self.ends.take();
         // One with bytes in it is closed: what one connection said must never reach another.
-        match ends.filter(|_| self.held == 0) {
+        match ends.filter(|_| self.filled == self.drained.get()) {
             Some(ends) => self.pool.idle.borrow_mut().push(ends),
             None => self.pool.left.set(self.pool.left.get() + 1),
         }
     }
 }
 
-fn splice(from: libc::c_int, to: libc::c_int, len: usize) -> io::Result<usize> {
+fn move_bytes(
+    from: impl std::os::fd::AsFd,
+    to: impl std::os::fd::AsFd,
+    len: usize,
+) -> io::Result<usize> {
     loop {
-        let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
-        // SAFETY: splice touches no memory of this process but the offsets, of which it gets
-        // none; sockets and pipes have none.
-        let moved = unsafe { libc::splice(from, null_mut(), to, null_mut(), len, flags) };
-        match usize::try_from(moved) {
-            Ok(moved) => return Ok(moved),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match splice(&from, None, &to, None, len, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
         }
     }
 }
 
-/// The pipes of one ring. Clones share them.
+/// The pipes of one worker. Clones share them.
 #[derive(Clone)]
 pub(crate) struct PipePool(Rc<Shared>);
 
@@ -119,7 +112,7 @@ impl PipePool {
             self.0.left.set(left);
             Some(ends)
         })?;
-        Some(Pipe { ends: Some(ends), held: 0, pool: Rc::clone(&self.0) })
+        Some(Pipe { ends: Some(ends), filled: 0, drained: Cell::new(0), pool: Rc::clone(&self.0) })
     }
 }
 
@@ -132,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_is_given_back_with_bytes_in_it_is_never_lent_again() {
+    fn pipe_given_back_with_bytes_in_it_is_never_lent_again() {
         let pool = PipePool::new(1);
         let (mut client, from) = UnixStream::pair().expect("a pair");
         let (to, mut server) = UnixStream::pair().expect("a pair");
@@ -144,9 +137,9 @@ mod tests {
         client.write_all(b"public").expect("it is taken");
         let mut pipe = pool.lend().expect("it is free again");
         assert_eq!(pipe.fill(from.as_fd()).expect("it is filled"), 6);
-        assert_eq!(pipe.drain(to.as_fd()).expect("it is taken"), 0);
-        let mut heard = [0; 6];
-        server.read_exact(&mut heard).expect("it is heard");
-        assert_eq!(&heard, b"public");
+        assert_eq!(pipe.drain(to.as_fd()).expect("it is taken"), 6);
+        let mut received = [0; 6];
+        server.read_exact(&mut received).expect("it is received");
+        assert_eq!(&received, b"public");
     }
 }

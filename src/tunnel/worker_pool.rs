@@ -6,52 +6,53 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::builder::Route;
 use super::error::{BindError, RunError};
-use super::stop::{Phase, Phases};
-use super::worker::{Shared, Station, serve};
+use super::phases::{Phase, Phases};
+use super::route::Route;
+use super::shared::Shared;
+use super::worker::{WorkerSetup, serve};
 use crate::net::{self, RingError};
 use crate::sink::words_of;
 
 /// The workers of a tunnel that does not run yet. Dropped, they end.
-pub(super) struct Crew(Vec<Member>);
+pub(super) struct WorkerPool(Vec<WorkerThread>);
 
-/// A worker on its thread, with its ring and its listeners, waiting for the word to begin.
-struct Member {
+/// A worker on its thread, with its runtime and its listeners, waiting to begin.
+struct WorkerThread {
     begin: SyncSender<Arc<Shared>>,
     thread: JoinHandle<()>,
 }
 
-/// How a worker tells that it is ready, or why it will not be.
+/// How a worker reports that it is ready, or why it will not be.
 type Ready = SyncSender<Result<(), BindError>>;
 
-impl Crew {
-    /// Starts as many workers as there are to be, and waits until each is ready.
-    pub(super) fn muster(routes: &Arc<[Route]>, workers: usize) -> Result<Self, BindError> {
+impl WorkerPool {
+    /// Spawns the workers, and waits until each is ready.
+    pub(super) fn spawn(routes: &Arc<[Route]>, workers: usize) -> Result<Self, BindError> {
         let (ready, is_ready) = sync_channel(workers);
-        let start = |index| Member::start(Arc::clone(routes), index, workers, ready.clone());
-        let crew = Self((0..workers).map(start).collect::<Result<_, _>>()?);
+        let spawn = |index| WorkerThread::spawn(Arc::clone(routes), index, ready.clone());
+        let pool = Self((0..workers).map(spawn).collect::<Result<_, _>>()?);
         drop(ready);
         for _ in 0..workers {
-            // A worker that says nothing has panicked.
+            // A worker that reports nothing has panicked.
             let panicked = |gone| Err(RingError::from(io::Error::other(gone)).into());
             is_ready.recv().unwrap_or_else(panicked)?;
         }
-        Ok(crew)
+        Ok(pool)
     }
 
-    /// Lets all of them serve, and waits until all have ended.
+    /// Has all of them serve, and waits until all have ended.
     pub(super) fn serve(mut self, shared: &Arc<Shared>) -> Result<(), RunError> {
-        for member in &self.0 {
-            // Fails only if it panicked, which is told when it is joined.
-            let _ = member.begin.send(Arc::clone(shared));
+        for worker in &self.0 {
+            // Fails only if it panicked, which is reported when it is joined.
+            let _ = worker.begin.send(Arc::clone(shared));
         }
-        self.join().map_or(Ok(()), |words| Err(RunError::Panic(words)))
+        self.join().map_or(Ok(()), |message| Err(RunError::Panic(message)))
     }
 
-    /// Waits for the end of all; the words of the first that panicked.
+    /// Waits for the end of all; the message of the first that panicked.
     fn join(&mut self) -> Option<String> {
-        let ended = self.0.drain(..).map(|Member { begin, thread }| {
+        let ended = self.0.drain(..).map(|WorkerThread { begin, thread }| {
             drop(begin);
             thread.join()
         });
@@ -61,23 +62,18 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.join();
     }
 }
 
-impl Member {
-    fn start(
-        routes: Arc<[Route]>,
-        index: usize,
-        workers: usize,
-        ready: Ready,
-    ) -> Result<Self, BindError> {
+impl WorkerThread {
+    fn spawn(routes: Arc<[Route]>, index: usize, ready: Ready) -> Result<Self, BindError> {
         let (begin, may_begin) = sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
         let thread = thread.spawn(move || {
-            let work = work(&routes, index, workers, &ready, &may_begin);
+            let work = work(&routes, index, &ready, &may_begin);
             if let Err(error) = net::block_on(work) {
                 let _ = ready.send(Err(error.into()));
             }
@@ -86,22 +82,16 @@ impl Member {
     }
 }
 
-async fn work(
-    routes: &[Route],
-    index: usize,
-    workers: usize,
-    ready: &Ready,
-    may_begin: &Receiver<Arc<Shared>>,
-) {
-    let station = match Station::new(routes, workers) {
-        Ok(station) => station,
+async fn work(routes: &[Route], index: usize, ready: &Ready, may_begin: &Receiver<Arc<Shared>>) {
+    let setup = match WorkerSetup::new(routes) {
+        Ok(setup) => setup,
         Err(error) => return drop(ready.send(Err(BindError::Listener(error)))),
     };
     let _ = ready.send(Ok(()));
-    // Nothing else is on this ring yet, so that the thread may wait.
+    // Nothing else is on this runtime yet, so that the thread may wait.
     if let Ok(shared) = may_begin.recv() {
         let _others = StopOthers(shared.phases.clone());
-        serve(&shared, station, index).await;
+        serve(&shared, setup, index).await;
     }
 }
 

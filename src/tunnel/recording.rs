@@ -1,0 +1,149 @@
+//! Records what passes through one connection: counts it, and gives it to the sinks.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::counters::Passed;
+use super::shared::Worker;
+use crate::event::{Connected, Direction, EventKind, Leg, Timestamp, View};
+use crate::net::Chunk;
+use crate::relay::{Emit, Input};
+use crate::sink::{self, Missing, Tap};
+
+type Pending = Pin<Box<dyn Future<Output = Missing>>>;
+
+/// The way from a connection to the counters and the sinks.
+pub(super) struct Recording<'a> {
+    worker: &'a Worker,
+    tap: &'a Rc<Tap>,
+    passed: &'a Passed,
+    connected: Option<Arc<Connected>>,
+    /// Data that waits for room in a sink's queue, by direction, then leg.
+    waiting: [[Option<Pending>; 2]; 2],
+    /// What was received last in each direction, and which sinks missed it.
+    received: [(Option<Identity>, Missing); 2],
+    /// Whether `Close` was recorded.
+    closed: &'a Cell<bool>,
+}
+
+/// Where bytes lie, by which the same chunk is known again at the other leg.
+type Identity = (usize, usize);
+
+impl<'a> Recording<'a> {
+    pub(super) fn new(
+        worker: &'a Worker,
+        tap: &'a Rc<Tap>,
+        passed: &'a Passed,
+        closed: &'a Cell<bool>,
+    ) -> Self {
+        Self {
+            worker,
+            tap,
+            passed,
+            connected: None,
+            waiting: Default::default(),
+            received: Default::default(),
+            closed,
+        }
+    }
+
+    /// Keeps what `Connected` will tell.
+    pub(super) fn set_connected(&mut self, connected: Connected) {
+        self.connected = Some(Arc::new(connected));
+    }
+
+    /// Whether `Close` was recorded.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Whether any sink wants to see what passes.
+    pub(super) fn sees_data(&self) -> bool {
+        self.tap.wants(Leg::Received) || self.tap.wants(Leg::Sent)
+    }
+
+    /// Records bytes; says so at once where every sink has room.
+    pub(super) fn data(
+        &mut self,
+        time: Timestamp,
+        direction: Direction,
+        leg: Leg,
+        payload: &Chunk,
+    ) -> Option<Input<Chunk>> {
+        let offset = self.worker.counters().passed(self.passed, direction, leg, payload.len());
+        let recorded = Input::Recorded { direction, leg };
+        let Some(bytes) = payload.bytes().filter(|_| self.tap.wants(leg)) else {
+            return Some(recorded);
+        };
+        let identity = (bytes.as_ptr() as usize, bytes.len());
+        let as_received = self.as_received(direction, leg, identity);
+        let chunk = sink::Chunk { direction, offset, bytes: bytes.clone() };
+        match self.tap.data_now(time, leg, chunk, as_received) {
+            Ok(missing) => {
+                self.note(direction, leg, identity, missing);
+                Some(recorded)
+            }
+            Err(chunk) => {
+                let tap = Rc::clone(self.tap);
+                let waiting = async move { tap.data(time, leg, chunk, as_received).await };
+                self.waiting[direction as usize][leg as usize] = Some(Box::pin(waiting));
+                self.note(direction, leg, identity, Missing::default());
+                None
+            }
+        }
+    }
+
+    /// Which sinks missed the same bytes when they were received, if they are the same.
+    fn as_received(&self, direction: Direction, leg: Leg, same: Identity) -> Option<Missing> {
+        let (received, missing) = self.received[direction as usize];
+        (leg == Leg::Sent && received == Some(same)).then_some(missing)
+    }
+
+    fn note(&mut self, direction: Direction, leg: Leg, identity: Identity, missing: Missing) {
+        if leg == Leg::Received {
+            self.received[direction as usize] = (Some(identity), missing);
+        }
+    }
+
+    /// What was recorded after a wait.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Option<Input<Chunk>> {
+        for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+            for leg in [Leg::Received, Leg::Sent] {
+                let waiting = &mut self.waiting[direction as usize][leg as usize];
+                let Some(pending) = waiting else { continue };
+                if let Poll::Ready(missing) = pending.as_mut().poll(context) {
+                    *waiting = None;
+                    if leg == Leg::Received {
+                        self.received[direction as usize].1 = missing;
+                    }
+                    return Some(Input::Recorded { direction, leg });
+                }
+            }
+        }
+        None
+    }
+
+    /// Records what carries no bytes.
+    pub(super) fn lifecycle(&mut self, time: Timestamp, event: Emit<Chunk>) {
+        let kind = match event {
+            Emit::Connected => match self.connected.take() {
+                Some(connected) => EventKind::Connected(connected),
+                None => return,
+            },
+            Emit::Shutdown { direction, totals } => {
+                EventKind::Shutdown { direction, view: View::Wire, totals }
+            }
+            Emit::Close { reason, totals } => {
+                // Data that still waits for a sink has no place after the end.
+                self.waiting = Default::default();
+                self.closed.set(true);
+                EventKind::Close { reason, totals }
+            }
+            Emit::Data { .. } => return,
+        };
+        self.tap.lifecycle(time, kind);
+    }
+}

@@ -1,0 +1,61 @@
+//! What the workers of a tunnel share, and what the connections of one worker share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::clock::Clock;
+use super::counters::Counters;
+use super::limits::Limits;
+use super::phases::Phases;
+use super::resolve::Resolver;
+use super::route::Route;
+use super::slots::{PIPES_MAX, Slots};
+use crate::event::ConnectionId;
+use crate::net::{Memory, PipePool};
+use crate::sink::Recorder;
+use crate::transform::Codec;
+
+/// What all workers of a tunnel share.
+pub(super) struct Shared {
+    pub(super) routes: Arc<[Route]>,
+    pub(super) limits: Limits,
+    pub(super) codec: Option<Arc<dyn Codec>>,
+    pub(super) clock: Clock,
+    pub(super) phases: Phases,
+    pub(super) counters: Arc<[Counters]>,
+    pub(super) recorder: Recorder,
+    pub(super) resolver: Resolver,
+    pub(super) slots: Slots,
+    pub(super) next_connection: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Relaxed))
+    }
+}
+
+/// What the connections of one worker share.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) memory: Rc<Memory>,
+    pub(super) pipes: PipePool,
+}
+
+impl Worker {
+    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
+        let workers = shared.counters.len();
+        Self {
+            shared: Arc::clone(shared),
+            index,
+            memory: Rc::new(Memory::new(workers)),
+            pipes: PipePool::new(PIPES_MAX.min(shared.slots.pipes)),
+        }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters[self.index]
+    }
+}
