@@ -216,7 +216,7 @@ fn that_all_places_are_taken_is_told_once() {
     let upstream = Upstream::new();
     let mut tunnel = upstream.tunnel(&["-q", "--max-connections", "1"]);
     let clients: Vec<_> = (0..10).map(|_| tunnel.connect()).collect();
-    tunnel.wait_for_line("all 1 connections are in use; further clients wait");
+    tunnel.wait_for_line("all 1 connections are in use; more clients wait");
     let clients = clients.into_iter().map(|mut client| {
         std::thread::spawn(move || {
             let mut heard = String::new();
@@ -233,7 +233,7 @@ fn that_all_places_are_taken_is_told_once() {
     clients.into_iter().for_each(|client| client.join().unwrap());
     let ended = tunnel.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    told(&ended, &["further clients wait"]);
+    told(&ended, &["more clients wait"]);
     told(&ended, &["10 connections, "]);
 }
 
@@ -316,7 +316,7 @@ fn once_it_listens_it_has_the_descriptors_that_it_needs() {
         assert_eq!(output.status.code(), Some(i32::from(!listens)), "{files} files: {said}");
         assert!(listens || said.contains("Too many open files"), "{files} files: {said}");
         // It may have what it needs for itself, and none left for clients: that is told, too.
-        let waits = said.contains("a client could not be accepted yet, trying again: Too many");
+        let waits = said.contains("cannot accept a client yet, trying again: Too many");
         let lines = 1 + usize::from(listens) + usize::from(waits);
         assert_eq!(said.lines().count(), lines, "{files} files: {said}");
     }

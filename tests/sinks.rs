@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use tcp_tunn::event::{Direction, Event, EventKind, Leg};
+use tcp_tunn::event::{CloseReason, Direction, Event, EventKind, Leg};
 use tcp_tunn::sink::{Interest, OnError, OnSlow, Sink, SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Limits, Summary, Tunnel};
 
@@ -146,20 +146,27 @@ fn a_queue_that_drops_never_keeps_the_relay_waiting_and_counts_every_byte() {
 }
 
 #[test]
-fn a_sink_that_fails_stops_the_tunnel() {
+fn sink_that_fails_stops_the_tunnel_and_resets_what_is_open() {
     let sink = Does(|event: &Event| match is_data(event) {
         true => Err(io::Error::from(io::ErrorKind::StorageFull)),
         false => Ok(()),
     });
-    let (tunnel, events) = start(options(OnSlow::Block, OnError::Stop, 1), sink);
-    let client = patient(tunnel.connect());
-    say(&client, b"hello");
-    // Gracefully: what is open may end.
-    assert_eq!(hear(client), b"hello");
+    // A server that takes all and says nothing, so that nothing else ends the connection.
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (to, events) = (server.local_addr().unwrap(), Events::default());
+    let builder = Tunnel::builder("127.0.0.1:0", to)
+        .sink_with(options(OnSlow::Block, OnError::Stop, 1), sink)
+        .sink(events.sink());
+    let tunnel = Running::start(builder);
+    let mut client = patient(tunnel.connect());
+    client.write_all(b"hello").unwrap();
     let summary = tunnel.ended();
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(events.wait_for_closes(1), [CloseReason::Stopped]);
     let report = report(&summary);
     assert_eq!(report.error.as_ref().unwrap().kind(), io::ErrorKind::StorageFull);
-    assert_eq!(report.dropped_bytes, 10, "each direction's");
+    assert_eq!(report.dropped_bytes, summary.counts.totals.client_to_server.received);
     check_contract(&events.all());
 }
 

@@ -26,7 +26,7 @@ const BLOCK: usize = 64 * 1024;
 const RETIRED_MAX: usize = 256;
 
 /// Large buffers of all workers together, in bytes. Past it come medium ones.
-const LARGE_BYTES_MAX: usize = 48 << 20;
+const LARGE_BYTES_MAX: usize = 16 << 20;
 /// Medium buffers of all workers together, in bytes. Past it come small reads.
 const MEDIUM_BYTES_MAX: usize = 32 << 20;
 
@@ -258,7 +258,9 @@ mod tests {
 
     fn put(bytes: &[u8]) -> impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<usize> {
         move |room| {
-            room.iter_mut().zip(bytes).for_each(|(place, byte)| drop(place.write(*byte)));
+            room.iter_mut().zip(bytes).for_each(|(place, byte)| {
+                place.write(*byte);
+            });
             Ok(bytes.len())
         }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Tap {
 }
 
 /// Bytes that passed one leg.
+#[derive(Clone)]
 pub(crate) struct Chunk {
     pub(crate) direction: Direction,
     /// How many bytes of this direction and leg came before.
@@ -45,6 +46,11 @@ impl Tap {
         tap.skipped.set(skipped);
         tap.send(time, EventKind::Open(open), skipped, cost);
         tap
+    }
+
+    /// The connection's number.
+    pub(crate) const fn connection(&self) -> ConnectionId {
+        self.connection
     }
 
     /// Whether some sink wants the data of `leg`.
@@ -98,6 +104,26 @@ impl Tap {
         let missing = self.reserve(missing, cost).await;
         self.send_data(time, leg, chunk, missing, cost);
         missing
+    }
+
+    /// Records data where there is room now, and counts it as missed elsewhere.
+    pub(crate) fn data_where_room(
+        &self,
+        time: Timestamp,
+        leg: Leg,
+        chunk: Chunk,
+        as_received: Option<Missing>,
+    ) {
+        let len = chunk.bytes.len();
+        let Missing(mut missing) = as_received.unwrap_or_else(|| self.skipped.get());
+        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
+        for (bit, lane) in self.recorder.lanes() {
+            let wanted = cost(lane).filter(|_| missing & bit == 0);
+            if wanted.is_some_and(|cost| !matches!(lane.try_reserve(cost), Reserved::Taken)) {
+                missing |= bit;
+            }
+        }
+        self.send_data(time, leg, chunk, Missing(missing), cost);
     }
 
     fn send_data(

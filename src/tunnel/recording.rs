@@ -13,7 +13,13 @@ use crate::net::Chunk;
 use crate::relay::{Emit, Input};
 use crate::sink::{self, Missing, Tap};
 
-type Pending = Pin<Box<dyn Future<Output = Missing>>>;
+/// Data that waits for room in a sink's queue.
+struct Pending {
+    time: Timestamp,
+    chunk: sink::Chunk,
+    as_received: Option<Missing>,
+    done: Pin<Box<dyn Future<Output = Missing>>>,
+}
 
 /// The way from a connection to the counters and the sinks.
 pub(super) struct Recording<'a> {
@@ -21,7 +27,7 @@ pub(super) struct Recording<'a> {
     tap: &'a Rc<Tap>,
     passed: &'a Passed,
     connected: Option<Arc<Connected>>,
-    /// Data that waits for room in a sink's queue, by direction, then leg.
+    /// By direction, then leg.
     waiting: [[Option<Pending>; 2]; 2],
     /// What was received last in each direction, and which sinks missed it.
     received: [(Option<Identity>, Missing); 2],
@@ -87,9 +93,10 @@ impl<'a> Recording<'a> {
                 Some(recorded)
             }
             Err(chunk) => {
-                let tap = Rc::clone(self.tap);
-                let waiting = async move { tap.data(time, leg, chunk, as_received).await };
-                self.waiting[direction as usize][leg as usize] = Some(Box::pin(waiting));
+                let (tap, waits) = (Rc::clone(self.tap), chunk.clone());
+                let done = async move { tap.data(time, leg, waits, as_received).await };
+                let pending = Pending { time, chunk, as_received, done: Box::pin(done) };
+                self.waiting[direction as usize][leg as usize] = Some(pending);
                 self.note(direction, leg, identity, Missing::default());
                 None
             }
@@ -114,7 +121,7 @@ impl<'a> Recording<'a> {
             for leg in [Leg::Received, Leg::Sent] {
                 let waiting = &mut self.waiting[direction as usize][leg as usize];
                 let Some(pending) = waiting else { continue };
-                if let Poll::Ready(missing) = pending.as_mut().poll(context) {
+                if let Poll::Ready(missing) = pending.done.as_mut().poll(context) {
                     *waiting = None;
                     if leg == Leg::Received {
                         self.received[direction as usize].1 = missing;
@@ -124,6 +131,18 @@ impl<'a> Recording<'a> {
             }
         }
         None
+    }
+
+    /// Records what waits for a sink where there is room: it would be too late after the close.
+    fn stop_waiting(&mut self) {
+        for by_leg in &mut self.waiting {
+            for (leg, waiting) in [Leg::Received, Leg::Sent].into_iter().zip(by_leg) {
+                if let Some(Pending { time, chunk, as_received, done }) = waiting.take() {
+                    drop(done);
+                    self.tap.data_where_room(time, leg, chunk, as_received);
+                }
+            }
+        }
     }
 
     /// Records what carries no bytes.
@@ -137,9 +156,9 @@ impl<'a> Recording<'a> {
                 EventKind::Shutdown { direction, view: View::Wire, totals }
             }
             Emit::Close { reason, totals } => {
-                // Data that still waits for a sink has no place after the end.
-                self.waiting = Default::default();
+                self.stop_waiting();
                 self.closed.set(true);
+                tracing::debug!("connection {}: {reason}", self.tap.connection());
                 EventKind::Close { reason, totals }
             }
             Emit::Data { .. } => return,

@@ -27,6 +27,8 @@ pub(super) struct Slots {
     /// How many pipes each worker may have: none where each would take a connection's slot.
     pub(super) pipes: usize,
     full: Reports,
+    /// Of clients that could not be accepted.
+    pub(super) scarce: Reports,
 }
 
 impl Slots {
@@ -45,7 +47,13 @@ impl Slots {
             );
         }
         let max = max_connections.clamp(1, possible);
-        Self { free: Arc::new(Semaphore::new(max)), max, pipes, full: Reports::default() }
+        Self {
+            free: Arc::new(Semaphore::new(max)),
+            max,
+            pipes,
+            full: Reports::default(),
+            scarce: Reports::default(),
+        }
     }
 
     /// Waits for a slot; `None` when the tunnel stops before there is one.

@@ -47,14 +47,18 @@ impl<'a> Transforms<'a> {
 
     /// Gives bytes, or the end of the stream, to the transform of a direction.
     pub(super) fn run(&mut self, direction: Direction, payload: Option<&Chunk>) -> Input<Chunk> {
-        let transform = match direction {
+        let slot = match direction {
             Direction::ClientToServer => &mut self.pair.encoder,
             Direction::ServerToClient => &mut self.pair.decoder,
         };
-        let result = match (payload.and_then(Chunk::bytes), transform) {
-            (_, None) => Ok(Output::default()),
+        let result = match (payload.and_then(Chunk::bytes), slot) {
             (Some(bytes), Some(transform)) => guarded(|output| transform.transform(bytes, output)),
-            (None, Some(transform)) => guarded(|output| transform.finish(output)),
+            // It goes before the receiver is told of the end: should it panic, that is no end.
+            (None, slot) => slot.take().map_or_else(
+                || Ok(Output::default()),
+                |mut transform| guarded(|output| transform.finish(output)),
+            ),
+            (_, None) => Ok(Output::default()),
         };
         match result {
             Ok(output) => {

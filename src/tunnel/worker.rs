@@ -15,7 +15,7 @@ use super::connection::{self, Accepted};
 use super::phases::Phase;
 use super::route::Route;
 use super::shared::{Shared, Worker};
-use super::slots::{Reports, Slot};
+use super::slots::Slot;
 use crate::net::{self, Listener};
 
 /// No longer than any time-out is by default.
@@ -40,10 +40,9 @@ pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize
     let listeners = setup.listeners;
     let worker = Rc::new(Worker::new(shared, index));
     let connections = Rc::new(OpenConnections::default());
-    let scarce = Reports::default();
     let accepting = listeners.iter().zip(&*shared.routes).map(|(listener, route)| {
         let (worker, connections) = (&worker, &connections);
-        Box::pin(AcceptLoop { worker, connections, listener, route, scarce: &scarce }.run())
+        Box::pin(AcceptLoop { worker, connections, listener, route }.run())
     });
     let mut accepting: Vec<_> = accepting.collect();
     let stopping = async {
@@ -133,7 +132,6 @@ struct AcceptLoop<'a> {
     connections: &'a Rc<OpenConnections>,
     listener: &'a Listener,
     route: &'a Route,
-    scarce: &'a Reports,
 }
 
 impl AcceptLoop<'_> {
@@ -155,7 +153,7 @@ impl AcceptLoop<'_> {
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
-                    if self.scarce.is_due(Instant::now()) {
+                    if shared.slots.scarce.is_due(Instant::now()) {
                         tracing::warn!("cannot accept a client yet, trying again: {error}");
                     }
                     backoff.wait().await;
