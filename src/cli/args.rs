@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
-use tcp_tunn::tunnel::{Address, Limits};
+use tcp_tunn::tunnel::{Address, Backend, Limits};
 
 use super::capture::CaptureArgs;
 use super::console::ConsoleArgs;
@@ -121,9 +121,33 @@ pub(super) struct RelayArgs {
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration)]
     #[arg(hide_short_help = true)]
     shutdown_timeout: Duration,
+
+    /// How to talk to the kernel: auto, uring or epoll
+    ///
+    /// How to talk to the kernel. auto takes io_uring, and epoll where io_uring is not permitted.
+    #[arg(long, value_enum, value_name = "WAY", default_value_t, hide_possible_values = true)]
+    #[arg(env = "TCP_TUNN_IO", hide_env = true, hide_short_help = true)]
+    io: IoChoice,
+}
+
+/// The way to the kernel, by the name of a [`Backend`].
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum IoChoice {
+    #[default]
+    Auto,
+    Uring,
+    Epoll,
 }
 
 impl RelayArgs {
+    pub(super) const fn backend(&self) -> Backend {
+        match self.io {
+            IoChoice::Auto => Backend::Auto,
+            IoChoice::Uring => Backend::Uring,
+            IoChoice::Epoll => Backend::Epoll,
+        }
+    }
+
     pub(super) fn limits(&self) -> Limits {
         Limits::default()
             .connect_timeout(self.connect_timeout)

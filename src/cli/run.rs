@@ -111,7 +111,8 @@ fn log_to(stderr: &Stderr, verbose: u8) {
 fn bind(args: &Args) -> anyhow::Result<Tunnel> {
     let mut pairs = args.from.iter().zip(&args.to);
     let Some((from, to)) = pairs.next() else { bail!("nothing to listen on (try '--help')") };
-    let mut builder = Tunnel::builder(from, to).limits(args.relay.limits());
+    let mut builder =
+        Tunnel::builder(from, to).limits(args.relay.limits()).io(args.relay.backend());
     for (from, to) in pairs {
         builder = builder.route(from, to);
     }

@@ -3,10 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 
+use super::readiness::Readiness;
 use super::socket::{Owner, Socket, keep_urgent_bytes};
 
 /// Connects to a TCP address. The future may be dropped, which closes the socket.
@@ -56,7 +58,8 @@ async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
 
 /// Waits for the answer to a connect under way.
 async fn wait(socket: &Socket) -> io::Result<()> {
-    let readiness = socket.readiness()?;
+    // SAFETY: the readiness ends before this, which the socket outlives.
+    let readiness = unsafe { Readiness::new(socket.as_fd().as_raw_fd()) }?;
     poll_fn(|context| readiness.poll_writable(context).map_ok(drop)).await?;
     match socket.options().take_error()? {
         Some(error) => Err(error),

@@ -7,9 +7,11 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
-use tokio::net::UnixListener;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use super::io::Io;
 use super::socket::{Owner, Socket, canonical, keep_urgent_bytes};
 
 /// Clients that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
@@ -51,58 +53,81 @@ pub(crate) fn bound_address(listening: &OwnedFd) -> io::Result<Option<SocketAddr
 }
 
 /// A listening socket on this thread's runtime.
-pub(crate) enum Listener {
-    Tcp { ring: tokio_uring::net::TcpListener, fd: OwnedFd },
-    Unix { listener: UnixListener, stop: Notify },
+pub(crate) struct Listener {
+    fd: OwnedFd,
+    family: Domain,
+    way: Way,
+}
+
+enum Way {
+    Uring(tokio_uring::net::TcpListener),
+    Epoll { listener: AsyncFd<OwnedFd>, stop: Notify },
 }
 
 impl Listener {
     /// A handle of `listening` for this thread; every worker makes its own of the same socket,
     /// and the kernel wakes one of them for each client.
-    pub(crate) fn new(listening: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(io: &Io, listening: &OwnedFd) -> io::Result<Self> {
         let fd = listening.try_clone()?;
-        if SockRef::from(&fd).domain()? == Domain::UNIX {
+        let family = SockRef::from(&fd).domain()?;
+        let way = match io {
             // The ring's own unix listener does not work on recent kernels.
-            let listener = StdUnixListener::from(fd);
-            listener.set_nonblocking(true)?;
-            let listener = UnixListener::from_std(listener)?;
-            return Ok(Self::Unix { listener, stop: Notify::new() });
-        }
-        let ring = tokio_uring::net::TcpListener::from_std(fd.try_clone()?.into());
-        Ok(Self::Tcp { ring, fd })
+            Io::Uring(_) if family != Domain::UNIX => {
+                Way::Uring(tokio_uring::net::TcpListener::from_std(fd.try_clone()?.into()))
+            }
+            _ => {
+                SockRef::from(&fd).set_nonblocking(true)?;
+                let own = fd.try_clone()?;
+                // SAFETY: the `AsyncFd` owns the descriptor, which stays open as long as it lives.
+                let listener = unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?;
+                Way::Epoll { listener, stop: Notify::new() }
+            }
+        };
+        Ok(Self { fd, family, way })
     }
 
     /// The next client, and its address if it has one. Must be awaited to its end: a dropped
     /// accept swallows a client. [`stop`](Self::stop) ends it.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp { ring, .. } => {
+        let (listener, stop) = match &self.way {
+            Way::Uring(ring) => {
                 let (stream, peer) = ring.accept().await?;
                 let family = Domain::for_address(peer);
-                Ok((Socket::new(Owner::Accepted(stream), family), Some(canonical(peer))))
+                return Ok((Socket::new(Owner::Accepted(stream), family), Some(canonical(peer))));
             }
-            Self::Unix { listener, stop } => {
-                // Unlike a ring's, this accept may be dropped.
-                let (stream, _) = tokio::select! {
-                    accepted = listener.accept() => accepted?,
-                    () = stop.notified() => return Err(io::ErrorKind::Interrupted.into()),
-                };
-                let stream = stream.into_std()?;
-                stream.set_nonblocking(false)?;
-                // Unlike a TCP socket it does not inherit it.
-                keep_urgent_bytes(&SockRef::from(&stream));
-                Ok((Socket::new(Owner::Fd(stream.into()), Domain::UNIX), None))
+            Way::Epoll { listener, stop } => (listener, stop),
+        };
+        loop {
+            // Unlike a ring's, this accept may be dropped.
+            let mut ready = tokio::select! {
+                ready = listener.readable() => ready?,
+                () = stop.notified() => return Err(io::ErrorKind::Interrupted.into()),
+            };
+            match SockRef::from(listener.get_ref()).accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                accepted => return accepted.map(|(socket, peer)| self.take_in(socket, &peer)),
             }
         }
     }
 
+    fn take_in(&self, socket: RawSocket, peer: &SockAddr) -> (Socket, Option<SocketAddr>) {
+        if self.family == Domain::UNIX {
+            // Unlike a TCP socket it does not inherit it.
+            keep_urgent_bytes(&SockRef::from(&socket));
+        }
+        let peer = peer.as_socket();
+        let family = peer.map_or(self.family, Domain::for_address);
+        (Socket::new(Owner::Fd(socket.into()), family), peer.map(canonical))
+    }
+
     /// Refuses clients from now on; every worker's pending accept fails.
     pub(crate) fn stop(&self) {
-        match self {
+        if self.family != Domain::UNIX {
             // Fails only where it has been done already.
-            Self::Tcp { fd, .. } => drop(SockRef::from(fd).shutdown(Shutdown::Both)),
-            // Shut down, it would be ready to accept for ever, and never have anybody.
-            Self::Unix { stop, .. } => stop.notify_one(),
+            let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
+        }
+        if let Way::Epoll { stop, .. } = &self.way {
+            stop.notify_one();
         }
     }
 }

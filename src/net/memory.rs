@@ -84,19 +84,27 @@ impl Memory {
         expected: usize,
         read: impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<usize>,
     ) -> io::Result<Bytes> {
-        let Some(mut buffer) = self.buffer(expected) else { return self.fill_small(read) };
+        let mut buffer = self.buffer_for(expected);
         let capacity = buffer.memory.capacity();
-        let len = fill(&mut buffer.memory, capacity, read)?;
-        // A large buffer with little in it would be kept whole by whoever keeps the little.
-        if len <= SMALL {
-            return Ok(self.copy_small(&buffer.memory));
-        }
-        Ok(Bytes::from_owner(buffer))
+        fill(&mut buffer.memory, capacity, read)?;
+        Ok(self.take_in(buffer))
     }
 
-    fn buffer(&self, expected: usize) -> Option<Buffer> {
+    /// An empty buffer that fits `expected` bytes as well as one is to be had.
+    pub(super) fn buffer_for(&self, expected: usize) -> Buffer {
         let large = if expected > MEDIUM { self.large.borrow_mut().take() } else { None };
-        large.or_else(|| self.medium.borrow_mut().take())
+        let pooled = || self.medium.borrow_mut().take();
+        let small = || Buffer { memory: Vec::with_capacity(SMALL), home: None };
+        large.or_else(pooled).unwrap_or_else(small)
+    }
+
+    /// What was read into a buffer.
+    pub(super) fn take_in(&self, buffer: Buffer) -> Bytes {
+        // A large buffer with little in it would be kept whole by whoever keeps the little.
+        if buffer.memory.len() <= SMALL {
+            return self.copy_small(&buffer.memory);
+        }
+        Bytes::from_owner(buffer)
     }
 }
 
@@ -214,7 +222,7 @@ impl Shelf {
             }
         };
         self.unused = self.unused.min(self.free.len());
-        Some(Buffer { memory, home: self.home.clone() })
+        Some(Buffer { memory, home: Some(self.home.clone()) })
     }
 
     fn collect(&mut self) {
@@ -231,10 +239,10 @@ impl Shelf {
     }
 }
 
-/// A buffer that goes back to its shelf, from any thread.
-struct Buffer {
-    memory: Vec<u8>,
-    home: Sender<Vec<u8>>,
+/// A buffer that goes back to its shelf, if it has one, from any thread.
+pub(super) struct Buffer {
+    pub(super) memory: Vec<u8>,
+    home: Option<Sender<Vec<u8>>>,
 }
 
 impl AsRef<[u8]> for Buffer {
@@ -245,10 +253,11 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        let Some(home) = &self.home else { return };
         let mut memory = std::mem::take(&mut self.memory);
         memory.clear();
         // Fails where the worker is gone, and its shelf with it.
-        let _ = self.home.send(memory);
+        let _ = home.send(memory);
     }
 }
 

@@ -7,31 +7,35 @@
 //!
 //! * A pending operation of the ring is never dropped: its bytes, or its client, would be lost.
 //! * What is asked of tokio-uring goes to the kernel when no task of the thread can go on; one
-//!   that may never have to wait calls [`yield_to_ring`] now and then.
+//!   that may never have to wait calls [`Io::yield_turn`] now and then.
 //! * What waits without an operation in flight goes through tokio's own epoll.
 #![allow(unsafe_code)]
 
 mod chunk;
 mod connect;
+mod io;
 mod limits;
 mod listener;
 mod memory;
+mod provided;
 mod readiness;
+mod ring;
 mod runtime;
 mod socket;
 mod splice;
 mod stream;
 mod turn;
+mod uring;
 
 pub(crate) use chunk::Chunk;
 pub(crate) use connect::{can_send_to, connect_tcp, connect_unix};
+pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;
 pub(crate) use listener::{Listener, bind_tcp, bind_unix, bound_address, is_abandoned_unix};
 pub(crate) use memory::Memory;
-pub use runtime::RingError;
+pub use runtime::{Backend, RingError};
 pub(crate) use runtime::{block_on, spawn};
 pub(crate) use socket::Socket;
 pub(crate) use splice::PipePool;
-pub(crate) use stream::{Reader, Write};
-pub(crate) use turn::yield_to_ring;
+pub(crate) use stream::{Reader, Write, failure};

@@ -22,6 +22,16 @@ impl Readiness {
         Ok(Self(unsafe { AsyncFd::register_with_interest(fd, interest) }?))
     }
 
+    /// Only for [`failed`](Self::failed).
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new).
+    pub(super) unsafe fn for_errors(fd: RawFd) -> io::Result<Self> {
+        // SAFETY: as the caller promises.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(fd, Interest::ERROR) }?))
+    }
+
     /// Ready when there may be bytes, an end of stream or an error to read. What comes after
     /// [`Ready::is_over`] wakes again.
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {

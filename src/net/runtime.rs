@@ -1,5 +1,6 @@
 //! The runtime of a ring thread.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -7,36 +8,75 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, LocalSet};
 
-/// Why no ring could be set up, and what to do about it.
+use super::io::Io;
+
+/// The way to the kernel that a tunnel takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// [`Uring`](Self::Uring) where the kernel permits it, [`Epoll`](Self::Epoll) elsewhere.
+    #[default]
+    Auto,
+    /// io_uring, which needs Linux 6.1 or newer: cheaper where many connections are busy.
+    Uring,
+    /// epoll, which every kernel and every container permits.
+    Epoll,
+}
+
+impl Backend {
+    /// `auto`, `uring` or `epoll`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Uring => "uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why io_uring could not be set up, and what to do about it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RingError {
     /// The system forbids io_uring (`EPERM`, `EACCES`).
     #[error(
-        "io_uring is forbidden here: {source}; likely the sysctl kernel.io_uring_disabled or a \
-         container's seccomp profile (try 'sysctl -w kernel.io_uring_disabled=0', or start the \
-         container with '--security-opt seccomp=unconfined' or a profile that allows io_uring)"
+        "io_uring is not permitted here: {source}; likely by the sysctl kernel.io_uring_disabled \
+         or a container's seccomp profile (try '--io epoll', 'sysctl -w \
+         kernel.io_uring_disabled=0', or a profile that permits io_uring)"
     )]
     Forbidden {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The kernel has no io_uring (`ENOSYS`).
+    /// There is no io_uring (`ENOSYS`): the kernel has none, or a sandbox hides it.
     #[error(
-        "the kernel has no io_uring: {source}; Linux 5.11 or newer is needed, with \
-         CONFIG_IO_URING, and no sandbox that hides it"
+        "there is no io_uring here: {source}; the kernel lacks it, or a container's seccomp \
+         profile hides it (try '--io epoll')"
     )]
     Unsupported {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel's io_uring lacks what is needed (`EINVAL`): deferred task work, which came with
+    /// Linux 6.1.
+    #[error("the kernel's io_uring is too old: Linux 6.1 or newer is needed (try '--io epoll')")]
+    Outdated {
         /// What the kernel said.
         source: io::Error,
     },
     /// The kernel has no memory for it (`ENOMEM`); some versions count it against
     /// `RLIMIT_MEMLOCK`, as before Linux 5.12 and since about 6.14.
     #[error(
-        "no memory for an io_uring: {source}; raise RLIMIT_MEMLOCK ('ulimit -l') or use fewer \
-         workers"
+        "no memory for io_uring: {source} (try '--io epoll', fewer workers, or a higher \
+         RLIMIT_MEMLOCK: 'ulimit -l')"
     )]
     NoMemory {
         /// What the kernel said.
@@ -44,26 +84,40 @@ pub enum RingError {
     },
     /// There are no descriptors left for it (`EMFILE`, `ENFILE`).
     #[error(
-        "no descriptor for an io_uring: {source}; raise the limit of open files ('ulimit -n') or \
-         use fewer workers"
+        "no descriptor for a worker: {source}; raise the limit of open files ('ulimit -n') or use \
+         fewer workers"
     )]
     NoFiles {
         /// What the kernel said.
         source: io::Error,
     },
     /// Something else.
-    #[error("io_uring could not be set up: {source}")]
+    #[error("a worker could not be set up: {source}")]
     Other {
         /// What the kernel said.
         source: io::Error,
     },
 }
 
+impl RingError {
+    /// Why epoll has to stand in, in a few words; `None` where it would fail as well.
+    pub(crate) const fn why_epoll(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden { .. } => Some("io_uring is not permitted here"),
+            Self::Unsupported { .. } => Some("there is no io_uring here"),
+            Self::Outdated { .. } => Some("the kernel's io_uring is too old"),
+            Self::NoMemory { .. } => Some("no memory for io_uring"),
+            Self::NoFiles { .. } | Self::Other { .. } => None,
+        }
+    }
+}
+
 impl From<io::Error> for RingError {
     fn from(source: io::Error) -> Self {
         match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::Forbidden { source },
-            Some(libc::ENOSYS) => Self::Unsupported { source },
+            Some(libc::ENOSYS | libc::EOPNOTSUPP) => Self::Unsupported { source },
+            Some(libc::EINVAL) => Self::Outdated { source },
             Some(libc::ENOMEM) => Self::NoMemory { source },
             Some(libc::EMFILE | libc::ENFILE) => Self::NoFiles { source },
             _ => Self::Other { source },
@@ -72,7 +126,7 @@ impl From<io::Error> for RingError {
 }
 
 /// Submissions that fit before the queue is handed to the kernel early.
-const SUBMISSIONS: u32 = 1024;
+const SUBMISSIONS: u32 = 64;
 /// Where little memory may be locked a ring makes do with as few: two pages.
 const SUBMISSIONS_MIN: u32 = 8;
 /// Completions that may wait for each submission; more are kept by the kernel, at a cost.
@@ -92,14 +146,12 @@ fn find_descriptors() -> io::Result<()> {
     (0..DESCRIPTORS).map(|_| UnixDatagram::unbound()).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
-/// Sets up a ring on this thread, as large as the kernel allows.
-fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
-    let _turn = TURN.lock();
-    find_descriptors()?;
+/// Sets up a tokio-uring runtime on this thread.
+fn uring_runtime() -> Result<tokio_uring::Runtime, RingError> {
     let started = Instant::now();
     let mut submissions = SUBMISSIONS;
     loop {
-        match runtime_of(submissions) {
+        match uring_runtime_of(submissions).map_err(RingError::from) {
             Err(RingError::NoMemory { .. }) if submissions > SUBMISSIONS_MIN => submissions /= 2,
             // The kernel gives back the memory of a ring that is gone a little late, such as that
             // of a tunnel that has just ended.
@@ -111,39 +163,38 @@ fn new_runtime() -> Result<tokio_uring::Runtime, RingError> {
     }
 }
 
-/// Sets up a ring with the flags that spare interrupts; a kernel that does not know one of them
-/// (before 6.0) gets fewer.
-fn runtime_of(submissions: u32) -> Result<tokio_uring::Runtime, RingError> {
-    let mut last = None;
-    for (coop, single) in [(true, true), (true, false), (false, false)] {
-        let mut flags = tokio_uring::uring_builder();
-        flags.setup_cqsize(submissions * COMPLETIONS);
-        if coop {
-            flags.setup_coop_taskrun();
-        }
-        if single {
-            flags.setup_single_issuer();
-        }
-        let mut builder = tokio_uring::builder();
-        builder.entries(submissions).uring_builder(&flags);
-        match tokio_uring::Runtime::new(&builder) {
-            Ok(runtime) => return Ok(runtime),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = Some(error),
-            Err(error) => return Err(error.into()),
-        }
+/// With the flags that spare interrupts.
+fn uring_runtime_of(submissions: u32) -> io::Result<tokio_uring::Runtime> {
+    let mut flags = tokio_uring::uring_builder();
+    flags.setup_cqsize(submissions * COMPLETIONS).setup_coop_taskrun().setup_single_issuer();
+    let mut builder = tokio_uring::builder();
+    tokio_uring::Runtime::new(builder.entries(submissions).uring_builder(&flags))
+}
+
+/// Runs what `work` makes on a new runtime on this thread, by io_uring unless `backend` is epoll.
+pub(crate) fn block_on<F: Future>(
+    backend: Backend,
+    work: impl FnOnce(Io) -> F,
+) -> Result<F::Output, RingError> {
+    let turn = TURN.lock();
+    find_descriptors()?;
+    if backend == Backend::Epoll {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        drop(turn);
+        return Ok(LocalSet::new().block_on(&runtime, work(Io::Epoll)));
     }
-    Err(last.unwrap_or_else(|| io::ErrorKind::Unsupported.into()).into())
+    let runtime = uring_runtime()?;
+    runtime.block_on(async {
+        let io = Io::uring();
+        drop(turn);
+        let io = io?;
+        let output = work(io.clone()).await;
+        io.drained().await;
+        Ok(output)
+    })
 }
 
-/// Runs `future` on a new ring on this thread.
-///
-/// The future must end with no operation in flight: leaving earlier would free buffers that the
-/// kernel still writes to.
-pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, RingError> {
-    Ok(new_runtime()?.block_on(future))
-}
-
-/// Starts a task on this thread's ring, which goes on to its end whoever waits for it.
+/// Starts a task on this thread, which goes on to its end whoever waits for it.
 pub(crate) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    tokio_uring::spawn(future)
+    tokio::task::spawn_local(future)
 }

@@ -128,15 +128,6 @@ impl Socket {
         }
     }
 
-    /// Waits until the connection has failed, by a reset of the peer as a rule, and says how.
-    /// May be dropped at any time; an error of its own means that it cannot tell.
-    pub(crate) async fn failure(&self) -> io::Result<io::Error> {
-        self.readiness()?.failed().await?;
-        // None where a read or a write has taken the error meanwhile: a reset then.
-        let error = self.options().take_error()?;
-        Ok(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
-    }
-
     /// The socket's own address, `None` on a unix socket.
     pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         Ok(self.options().local_addr()?.as_socket().map(canonical))

@@ -1,16 +1,18 @@
 //! Reading and writing a socket with as much memory as the traffic deserves.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-
 use super::chunk::Chunk;
+use super::io::Io;
 use super::memory::{Memory, SMALL};
+use super::readiness::Readiness;
 use super::socket::Socket;
 use super::splice::PipePool;
+use super::uring::{RingRead, RingWrite};
 
 /// Reads one direction of a connection.
 ///
@@ -18,32 +20,73 @@ use super::splice::PipePool;
 /// filled that, as much as has come by then is read into a large one, or moved into a pipe where
 /// nobody is to see it.
 pub(crate) struct Reader {
-    socket: Socket,
-    memory: Rc<Memory>,
-    pipes: Option<PipePool>,
-    bulk: bool,
+    source: Source,
     is_lively: bool,
+    way: Way,
+}
+
+/// Where a reader reads from, and into what.
+pub(super) struct Source {
+    pub(super) socket: Socket,
+    pub(super) memory: Rc<Memory>,
+    pipes: Option<PipePool>,
+}
+
+/// What a way to the kernel has to remember between two reads.
+enum Way {
+    Epoll { bulk: bool },
+    Uring(RingRead),
 }
 
 impl Reader {
     /// With `pipes` where nobody is to see what passes.
-    pub(crate) const fn new(socket: Socket, memory: Rc<Memory>, pipes: Option<PipePool>) -> Self {
-        Self { socket, memory, pipes, bulk: false, is_lively: false }
+    pub(crate) fn new(
+        io: &Io,
+        socket: Socket,
+        memory: Rc<Memory>,
+        pipes: Option<PipePool>,
+    ) -> Self {
+        let way = match io {
+            Io::Epoll => Way::Epoll { bulk: false },
+            Io::Uring(ring) => Way::Uring(RingRead::new(Rc::clone(ring))),
+        };
+        Self { source: Source { socket, memory, pipes }, is_lively: false, way }
     }
 
-    /// Whether the last read may have left something, so that others should come first.
+    /// Whether the last read may have left something and took no wait, so that others should come
+    /// first.
     pub(crate) const fn is_lively(&self) -> bool {
         self.is_lively
     }
 
     /// What came next; nothing at the end of the stream.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
+        self.is_lively = false;
+        match &mut self.way {
+            Way::Epoll { bulk } => self.source.poll_read(bulk, &mut self.is_lively, context),
+            Way::Uring(read) => {
+                let chunk = ready!(read.poll_read(&mut self.source, context));
+                // A pipe was filled by a call of its own, for which nobody waited.
+                self.is_lively = matches!(chunk, Ok(Chunk::Piped(_)));
+                Poll::Ready(chunk)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn poll_read(
+        &mut self,
+        bulk: &mut bool,
+        is_lively: &mut bool,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Chunk>> {
         // A handle of its own, which what is found ready may borrow.
         let socket = self.socket.clone();
         loop {
             let ready = ready!(socket.readiness()?.poll_readable(context))?;
-            if self.bulk {
-                let waiting = self.socket.bytes_waiting()?;
+            if *bulk {
+                let waiting = socket.bytes_waiting()?;
                 if waiting == 0 && !ready.is_ended() {
                     ready.is_over();
                     continue;
@@ -51,7 +94,7 @@ impl Reader {
                 if waiting > SMALL
                     && let Some(chunk) = self.read_bulk(waiting)?
                 {
-                    self.is_lively = true;
+                    *is_lively = true;
                     return Poll::Ready(Ok(chunk));
                 }
             }
@@ -60,12 +103,10 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     let bytes = result?;
-                    self.bulk = bytes.len() == SMALL;
+                    *bulk = bytes.len() == SMALL;
                     // A read ends before an urgent byte, and nothing wakes again for what is there.
-                    self.is_lively = self.bulk
-                        || self.socket.reads_end_early()
-                        || self.socket.bytes_waiting()? > 0;
-                    if !self.is_lively && !bytes.is_empty() && !ready.is_ended() {
+                    *is_lively = *bulk || socket.reads_end_early() || socket.bytes_waiting()? > 0;
+                    if !*is_lively && !bytes.is_empty() && !ready.is_ended() {
                         ready.is_over();
                     }
                     return Poll::Ready(Ok(Chunk::Bytes(bytes)));
@@ -74,7 +115,7 @@ impl Reader {
         }
     }
 
-    fn receive(&self, room: &mut [std::mem::MaybeUninit<u8>]) -> io::Result<usize> {
+    fn receive(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.socket.options().recv_with_flags(room, libc::MSG_DONTWAIT)
     }
 
@@ -90,7 +131,7 @@ impl Reader {
     }
 
     /// A pipe with what has come, where that is possible; nothing is taken where it is not.
-    fn fill_pipe(&mut self) -> io::Result<Option<Chunk>> {
+    pub(super) fn fill_pipe(&mut self) -> io::Result<Option<Chunk>> {
         let Some(mut pipe) = self.pipes.as_ref().and_then(PipePool::lend) else { return Ok(None) };
         if self.socket.never_block().is_err() {
             return Ok(None);
@@ -111,15 +152,27 @@ impl Reader {
     }
 }
 
+impl AsRawFd for Source {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_fd().as_raw_fd()
+    }
+}
+
 /// Writes one chunk.
 pub(crate) struct Write {
     chunk: Chunk,
     written: usize,
+    /// On a ring, what is under way.
+    ring: Option<RingWrite>,
 }
 
 impl Write {
-    pub(crate) const fn new(chunk: Chunk) -> Self {
-        Self { chunk, written: 0 }
+    pub(crate) fn new(io: &Io, chunk: Chunk) -> Self {
+        let ring = match io {
+            Io::Epoll => None,
+            Io::Uring(ring) => Some(RingWrite::new(Rc::clone(ring))),
+        };
+        Self { chunk, written: 0, ring }
     }
 
     /// Whether the kernel has taken all of it.
@@ -133,14 +186,21 @@ impl Write {
         socket: &Socket,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let readiness = socket.readiness()?;
-        let result = match &self.chunk {
-            Chunk::Bytes(bytes) => {
-                readiness.poll_write(context, || send(socket, bytes, self.written))
+        let result = match (&self.chunk, &mut self.ring) {
+            (Chunk::Bytes(bytes), None) => {
+                let rest = &bytes[self.written..];
+                socket.readiness()?.poll_write(context, || send(socket, rest))
             }
-            Chunk::Piped(pipe) => {
+            (Chunk::Bytes(bytes), Some(ring)) => {
+                ring.poll_send(socket, || bytes.slice(self.written..), context)
+            }
+            (Chunk::Piped(pipe), None) => {
                 socket.never_block()?;
-                readiness.poll_write(context, || pipe.drain(socket.as_fd()))
+                socket.readiness()?.poll_write(context, || pipe.drain(socket.as_fd()))
+            }
+            (Chunk::Piped(pipe), Some(ring)) => {
+                socket.never_block()?;
+                ring.poll_call(socket, || pipe.drain(socket.as_fd()), context)
             }
         };
         if let Poll::Ready(Ok(len)) = result {
@@ -150,9 +210,25 @@ impl Write {
     }
 }
 
-fn send(socket: &Socket, bytes: &Bytes, from: usize) -> io::Result<usize> {
+/// Waits until the connection has failed, by a reset of the peer as a rule, and says how. May be
+/// dropped at any time; an error of its own means that it cannot tell.
+pub(crate) async fn failure(io: &Io, socket: &Socket) -> io::Result<io::Error> {
+    match io {
+        Io::Epoll => socket.readiness()?.failed().await?,
+        // The ring's poll cannot leave out that a peer has half-closed.
+        Io::Uring(_) => {
+            // SAFETY: the readiness ends before this, which the socket outlives.
+            unsafe { Readiness::for_errors(socket.as_fd().as_raw_fd()) }?.failed().await?;
+        }
+    }
+    // None where a read or a write has taken the error meanwhile: a reset then.
+    let error = socket.options().take_error()?;
+    Ok(error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+}
+
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    match socket.options().send_with_flags(&bytes[from..], flags) {
+    match socket.options().send_with_flags(bytes, flags) {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         result => result,
     }

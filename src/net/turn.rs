@@ -13,16 +13,20 @@ thread_local! {
     static LAST_TURN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Lets the other tasks of this thread go on, and the ring.
+/// Whether tokio-uring's ring has had no turn for a while.
+pub(super) fn is_turn_due() -> bool {
+    LAST_TURN.get().is_none_or(|last| last.elapsed() >= TURN)
+}
+
+/// Lets the other tasks of this thread go on, and tokio-uring's ring. Only where there is one.
 ///
 /// Whoever goes on without ever waiting must call this: what others have asked of the ring goes
 /// to the kernel only when none of this thread's tasks can go on, and one that merely yields can.
-pub(crate) async fn yield_to_ring() {
-    let now = Instant::now();
-    if LAST_TURN.get().is_some_and(|last| now.duration_since(last) < TURN) {
+pub(super) async fn yield_to_ring() {
+    if !is_turn_due() {
         return yield_now().await;
     }
-    LAST_TURN.set(Some(now));
+    LAST_TURN.set(Some(Instant::now()));
     // Whether it failed or not, the ring had its turn.
     let _ = tokio_uring::no_op().await;
 }
@@ -34,7 +38,7 @@ mod tests {
 
     #[test]
     fn what_others_ask_of_the_ring_is_done_beside_one_that_never_waits() {
-        let turns = net::block_on(async {
+        let turns = net::block_on(net::Backend::Uring, |_| async {
             let others = net::spawn(async {
                 for _ in 0..10 {
                     tokio_uring::no_op().await.expect("the ring does nothing");

@@ -13,6 +13,7 @@ use super::listen::listen;
 use super::route::Route;
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
+use crate::net::Backend;
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::{Codec, Function, Plain};
 
@@ -25,6 +26,7 @@ pub struct Builder {
     codec: Plain,
     sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
     wall_clock: WallClock,
+    backend: Backend,
 }
 
 /// More threads than any machine has cores for; each has a ring of its own.
@@ -99,6 +101,12 @@ impl Builder {
         self
     }
 
+    /// Sets the way to the kernel. By default io_uring, and epoll where io_uring is not permitted.
+    pub const fn io(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
     /// Takes the time of day from `clock` instead of the system's. It is asked for each event; a
     /// step back is ignored, one ahead by more than a second is followed.
     pub fn wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
@@ -125,10 +133,11 @@ impl Builder {
             }
         }
         let routes = Arc::from(routes);
-        let pool = WorkerPool::spawn(&routes, self.workers)?;
+        let (pool, io) = WorkerPool::spawn(&routes, self.workers, self.backend)?;
         Ok(Tunnel {
             routes,
             pool,
+            io,
             limits: self.limits,
             workers: self.workers,
             codec: self.codec.into_codec(),
@@ -158,6 +167,7 @@ impl Tunnel {
             codec: Plain::default(),
             sinks: Vec::new(),
             wall_clock: Arc::new(SystemTime::now),
+            backend: Backend::Auto,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::recording::Recording;
 use super::shared::Worker;
 use super::transforming::Transforms;
 use crate::event::{CloseReason, Connected, Direction, Side};
-use crate::net::{Chunk, PipePool, Reader, Socket, Write, yield_to_ring};
+use crate::net::{self, Chunk, Io, PipePool, Reader, Socket, Write};
 use crate::relay::{Action, Actions, Emit, Fault, Input, Payload, Relay, Timeouts};
 
 impl Payload for Chunk {
@@ -136,9 +136,15 @@ impl<'a> Driver<'a> {
                 self.yielding = None;
             }
             let mut has_moved = self.poll_reaching(context);
+            // A reset that fails a write lets a read of the same socket see a clean end.
             for side in SIDES {
-                has_moved |= self.poll_read(side, context);
                 has_moved |= self.poll_write(side, context);
+            }
+            for side in SIDES {
+                if self.poll_read(side, context) {
+                    has_moved = true;
+                    self.poll_write(!side, context);
+                }
                 has_moved |= self.poll_failure(side, context);
             }
             has_moved |= self.poll_recording(context);
@@ -182,7 +188,7 @@ impl<'a> Driver<'a> {
                 return Some(Input::ShutdownAsked);
             }
             Action::Write { to, payload } => {
-                self.ports[to as usize].write = Some(Write::new(payload));
+                self.ports[to as usize].write = Some(Write::new(&self.worker.io, payload));
             }
             Action::ShutDown { side } => {
                 let result = self.socket(side)?.shutdown_write();
@@ -194,9 +200,9 @@ impl<'a> Driver<'a> {
                 self.socket(side)?.abort();
             }
             Action::Watch { side } => {
-                let socket = self.socket(side)?.clone();
+                let (io, socket) = (self.worker.io.clone(), self.socket(side)?.clone());
                 let port = &mut self.ports[side as usize];
-                port.failure.get_or_insert_with(|| Box::pin(failure(socket)));
+                port.failure.get_or_insert_with(|| Box::pin(failure(io, socket)));
             }
             Action::Measure { side } => {
                 let bytes = self.socket(side).map_or(0, Socket::unacknowledged);
@@ -237,6 +243,8 @@ impl<'a> Driver<'a> {
     fn connected(&mut self, server: Socket, connected: Connected) {
         server.set_nodelay();
         self.recording.set_connected(connected);
+        // From now on its reads tell.
+        self.ports[Side::Client as usize].failure = None;
         self.ports[Side::Server as usize].socket = Some(server);
         let made = self.transforms.make();
         for side in SIDES {
@@ -256,7 +264,8 @@ impl<'a> Driver<'a> {
     fn make_reader(&mut self, side: Side, pipes: Option<PipePool>) {
         let port = &mut self.ports[side as usize];
         let memory = Rc::clone(&self.worker.memory);
-        port.reader = port.socket.clone().map(|socket| Reader::new(socket, memory, pipes));
+        port.reader =
+            port.socket.clone().map(|socket| Reader::new(&self.worker.io, socket, memory, pipes));
     }
 
     fn poll_read(&mut self, from: Side, context: &mut Context<'_>) -> bool {
@@ -268,7 +277,8 @@ impl<'a> Driver<'a> {
         };
         port.read = Operation::None;
         if reader.is_lively() {
-            self.yielding = Some(Box::pin(yield_to_ring()));
+            let io = self.worker.io.clone();
+            self.yielding = Some(Box::pin(async move { io.yield_turn().await }));
         }
         let input = match result {
             Ok(chunk) if chunk.len() == 0 => Input::Ended { from },
@@ -363,8 +373,8 @@ fn fault(error: &io::Error) -> Fault {
 }
 
 /// How `socket` fails.
-async fn failure(socket: Socket) -> Fault {
-    match socket.failure().await {
+async fn failure(io: Io, socket: Socket) -> Fault {
+    match net::failure(&io, &socket).await {
         Ok(error) => fault(&error),
         // It cannot be told: another operation on it will.
         Err(_) => std::future::pending().await,

@@ -31,5 +31,6 @@ pub use handle::{Handle, Stats, Summary};
 pub use limits::Limits;
 pub use route::Route;
 pub use running::Tunnel;
+pub use worker_pool::ChosenIo;
 
-pub use crate::net::raise_open_files_limit;
+pub use crate::net::{Backend, raise_open_files_limit};

@@ -17,8 +17,8 @@ use super::route::Route;
 use super::shared::Shared;
 use super::slots::Slots;
 use super::worker::{WorkerSetup, serve};
-use super::worker_pool::WorkerPool;
-use crate::net;
+use super::worker_pool::{ChosenIo, WorkerPool};
+use crate::net::{self, Backend, Io};
 use crate::sink::{Recorder, SINKS_MAX, Sink, SinkOptions, SinkThreads, words_of};
 use crate::transform::Codec;
 
@@ -45,6 +45,7 @@ pub struct Tunnel {
     pub(super) sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
     pub(super) handle: Handle,
     pub(super) wall_clock: WallClock,
+    pub(super) io: ChosenIo,
 }
 
 impl Tunnel {
@@ -57,6 +58,11 @@ impl Tunnel {
     /// sockets do, such as a file that a failed bind should not leave behind.
     pub fn add_sink(&mut self, options: SinkOptions, sink: impl Sink + 'static) {
         self.sinks.push((options, Box::new(sink)));
+    }
+
+    /// What it talks to the kernel by.
+    pub const fn io(&self) -> &ChosenIo {
+        &self.io
     }
 
     /// What stops the tunnel and tells how it does, from any thread.
@@ -109,15 +115,19 @@ impl Tunnel {
 
     async fn relay_here(mut self) -> Result<Summary, RunError> {
         self.workers = 1;
+        let chosen = self.io.backend;
         let (shared, threads, pool) = self.start()?;
         drop(pool);
-        let setup = WorkerSetup::new(&shared.routes).map_err(RunError::Listener);
+        let io = if chosen == Backend::Epoll { Ok(Io::Epoll) } else { Io::uring() };
+        let setup = io.and_then(|io| WorkerSetup::new(io, &shared.routes));
         let result = match setup {
             Ok(setup) => {
+                let io = setup.io.clone();
                 serve(&shared, setup, 0).await;
+                io.drained().await;
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => Err(RunError::Listener(error)),
         };
         // A sink may need something of this very runtime before it can finish.
         let finishing = tokio::task::spawn_blocking(move || shared.finish(threads));

@@ -12,7 +12,7 @@ use super::resolve::Resolver;
 use super::route::Route;
 use super::slots::{PIPES_MAX, Slots};
 use crate::event::ConnectionId;
-use crate::net::{Memory, PipePool};
+use crate::net::{Io, Memory, PipePool};
 use crate::sink::Recorder;
 use crate::transform::Codec;
 
@@ -40,16 +40,18 @@ impl Shared {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) index: usize,
+    pub(super) io: Io,
     pub(super) memory: Rc<Memory>,
     pub(super) pipes: PipePool,
 }
 
 impl Worker {
-    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, index: usize, io: Io) -> Self {
         let workers = shared.counters.len();
         Self {
             shared: Arc::clone(shared),
             index,
+            io,
             memory: Rc::new(Memory::new(workers)),
             pipes: PipePool::new(PIPES_MAX.min(shared.slots.pipes)),
         }

@@ -16,29 +16,31 @@ use super::phases::Phase;
 use super::route::Route;
 use super::shared::{Shared, Worker};
 use super::slots::Slot;
-use crate::net::{self, Listener};
+use crate::net::{self, Io, Listener};
 
 /// No longer than any time-out is by default.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// What a worker needs to serve; all that it will ever ask the system for on its own behalf.
 pub(super) struct WorkerSetup {
+    pub(super) io: Io,
     /// One for each route.
     listeners: Vec<Listener>,
 }
 
 impl WorkerSetup {
     /// On the runtime of this thread.
-    pub(super) fn new(routes: &[Route]) -> io::Result<Self> {
-        let listeners = routes.iter().map(|route| Listener::new(&route.listening.fd));
-        Ok(Self { listeners: listeners.collect::<io::Result<_>>()? })
+    pub(super) fn new(io: Io, routes: &[Route]) -> io::Result<Self> {
+        let listeners = routes.iter().map(|route| Listener::new(&io, &route.listening.fd));
+        let listeners = listeners.collect::<io::Result<_>>()?;
+        Ok(Self { io, listeners })
     }
 }
 
 /// Serves clients until the tunnel stops and all connections of this worker have ended.
 pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize) {
-    let listeners = setup.listeners;
-    let worker = Rc::new(Worker::new(shared, index));
+    let WorkerSetup { io, listeners } = setup;
+    let worker = Rc::new(Worker::new(shared, index, io));
     let connections = Rc::new(OpenConnections::default());
     let accepting = listeners.iter().zip(&*shared.routes).map(|(listener, route)| {
         let (worker, connections) = (&worker, &connections);

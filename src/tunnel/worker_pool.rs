@@ -11,8 +11,18 @@ use super::phases::{Phase, Phases};
 use super::route::Route;
 use super::shared::Shared;
 use super::worker::{WorkerSetup, serve};
-use crate::net::{self, RingError};
+use crate::net::{self, Backend, Io, RingError};
 use crate::sink::words_of;
+
+/// What a tunnel talks to the kernel by, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChosenIo {
+    /// [`Backend::Uring`] or [`Backend::Epoll`].
+    pub backend: Backend,
+    /// Why it is epoll where io_uring was to be tried first.
+    pub why: Option<String>,
+}
 
 /// The workers of a tunnel that does not run yet. Dropped, they end.
 pub(super) struct WorkerPool(Vec<WorkerThread>);
@@ -27,10 +37,33 @@ struct WorkerThread {
 type Ready = SyncSender<Result<(), BindError>>;
 
 impl WorkerPool {
-    /// Spawns the workers, and waits until each is ready.
-    pub(super) fn spawn(routes: &Arc<[Route]>, workers: usize) -> Result<Self, BindError> {
+    /// Spawns the workers, and waits until each is ready; what they talk to the kernel by.
+    pub(super) fn spawn(
+        routes: &Arc<[Route]>,
+        workers: usize,
+        backend: Backend,
+    ) -> Result<(Self, ChosenIo), BindError> {
+        let spawn = |backend| Self::spawn_on(routes, workers, backend);
+        if backend != Backend::Auto {
+            return Ok((spawn(backend)?, ChosenIo { backend, why: None }));
+        }
+        match spawn(Backend::Uring) {
+            Err(BindError::Ring(error)) if error.why_epoll().is_some() => {
+                tracing::info!("using epoll: {error}");
+                let why = error.why_epoll().map(str::to_owned);
+                Ok((spawn(Backend::Epoll)?, ChosenIo { backend: Backend::Epoll, why }))
+            }
+            spawned => Ok((spawned?, ChosenIo { backend: Backend::Uring, why: None })),
+        }
+    }
+
+    fn spawn_on(
+        routes: &Arc<[Route]>,
+        workers: usize,
+        backend: Backend,
+    ) -> Result<Self, BindError> {
         let (ready, is_ready) = sync_channel(workers);
-        let spawn = |index| WorkerThread::spawn(Arc::clone(routes), index, ready.clone());
+        let spawn = |index| WorkerThread::spawn(Arc::clone(routes), index, backend, ready.clone());
         let pool = Self((0..workers).map(spawn).collect::<Result<_, _>>()?);
         drop(ready);
         for _ in 0..workers {
@@ -69,12 +102,17 @@ impl Drop for WorkerPool {
 }
 
 impl WorkerThread {
-    fn spawn(routes: Arc<[Route]>, index: usize, ready: Ready) -> Result<Self, BindError> {
+    fn spawn(
+        routes: Arc<[Route]>,
+        index: usize,
+        backend: Backend,
+        ready: Ready,
+    ) -> Result<Self, BindError> {
         let (begin, may_begin) = sync_channel(1);
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
         let thread = thread.spawn(move || {
-            let work = work(&routes, index, &ready, &may_begin);
-            if let Err(error) = net::block_on(work) {
+            let work = |io| work(io, &routes, index, &ready, &may_begin);
+            if let Err(error) = net::block_on(backend, work) {
                 let _ = ready.send(Err(error.into()));
             }
         });
@@ -82,8 +120,14 @@ impl WorkerThread {
     }
 }
 
-async fn work(routes: &[Route], index: usize, ready: &Ready, may_begin: &Receiver<Arc<Shared>>) {
-    let setup = match WorkerSetup::new(routes) {
+async fn work(
+    io: Io,
+    routes: &[Route],
+    index: usize,
+    ready: &Ready,
+    may_begin: &Receiver<Arc<Shared>>,
+) {
+    let setup = match WorkerSetup::new(io, routes) {
         Ok(setup) => setup,
         Err(error) => return drop(ready.send(Err(BindError::Listener(error)))),
     };

@@ -4,9 +4,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use tcp_tunn::tunnel::{Builder, Handle, Route, Summary, Tunnel};
+use tcp_tunn::tunnel::{Backend, Builder, Handle, Route, Summary, Tunnel};
 
 use super::events::{Events, PATIENCE};
+
+/// The way to the kernel that this run of the tests is for: the whole suite runs on each.
+pub(crate) fn backend() -> Backend {
+    match std::env::var("TCP_TUNN_IO").as_deref() {
+        Err(_) | Ok("auto") => Backend::Auto,
+        Ok("uring") => Backend::Uring,
+        Ok("epoll") => Backend::Epoll,
+        Ok(other) => panic!("TCP_TUNN_IO is '{other}' (expected auto, uring or epoll)"),
+    }
+}
 
 /// A running tunnel; stopped gracefully by `stop`, at once when dropped.
 pub(crate) struct Running {
@@ -21,7 +31,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(builder: Builder) -> Self {
-        let tunnel = builder.bind().unwrap();
+        let tunnel = builder.io(backend()).bind().unwrap();
         let listening = |route: &Route| route.listening().socket_addr().unwrap();
         let addresses: Vec<_> = tunnel.routes().iter().map(listening).collect();
         let handle = tunnel.handle();
