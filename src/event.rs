@@ -286,6 +286,8 @@ pub enum CloseReason {
         /// What the operating system said.
         message: Arc<str>,
     },
+    /// The server's address leads back to the tunnel itself.
+    Loop,
     /// Nothing was said for the idle time-out.
     IdleTimeout,
     /// One side ended its direction and the other went silent for the half-close time-out.
@@ -322,6 +324,7 @@ impl CloseReason {
             Self::Unreachable { .. } => "unreachable",
             Self::ResolveFailed { .. } => "resolve-failed",
             Self::ConnectFailed { .. } => "connect-failed",
+            Self::Loop => "loop",
             Self::IdleTimeout => "idle-timeout",
             Self::HalfCloseTimeout => "half-close-timeout",
             Self::Stopped => "stopped",
@@ -359,6 +362,7 @@ impl fmt::Display for CloseReason {
             Self::Unreachable { errno } => write!(f, "server unreachable: {}", os(*errno)),
             Self::ResolveFailed { message } => write!(f, "server name not resolved: {message}"),
             Self::ConnectFailed { message } => write!(f, "connect failed: {message}"),
+            Self::Loop => f.write_str("ended by tcp_tunn: the server's address leads back to it"),
             Self::IdleTimeout => f.write_str("ended by tcp_tunn: idle time-out"),
             Self::HalfCloseTimeout => f.write_str("ended by tcp_tunn: half-close time-out"),
             Self::Stopped => f.write_str("ended by tcp_tunn: it was stopped"),

@@ -21,6 +21,7 @@ mod fidelity;
 mod fixtures;
 #[cfg(feature = "cli")]
 mod live;
+mod loops;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
@@ -11,14 +11,15 @@ use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 use super::readiness::Readiness;
 use super::socket::{Owner, Socket, keep_urgent_bytes};
 
-/// Connects to a TCP address. The future may be dropped, which closes the socket.
-pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
-    connect(Domain::for_address(address), &address.into()).await
+/// Connects to a TCP address. The future may be dropped, which closes the socket. The packets may
+/// take no more than `hops`, where that is given.
+pub(crate) async fn connect_tcp(address: SocketAddr, hops: Option<u8>) -> io::Result<Socket> {
+    connect(Domain::for_address(address), &address.into(), hops).await
 }
 
 /// Connects to a unix socket. The future may be dropped, which closes the socket.
 pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
-    connect(Domain::UNIX, &SockAddr::unix(path)?).await
+    connect(Domain::UNIX, &SockAddr::unix(path)?, None).await
 }
 
 /// Whether this machine can send to `address` at all, as far as it knows; no packet is sent.
@@ -34,8 +35,18 @@ pub(crate) fn can_send_to(address: SocketAddr) -> bool {
     UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
-async fn connect(domain: Domain, address: &SockAddr) -> io::Result<Socket> {
+/// Whether `ip` is one of this machine's addresses.
+pub(crate) fn is_own_address(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+async fn connect(domain: Domain, address: &SockAddr, hops: Option<u8>) -> io::Result<Socket> {
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
+    match hops {
+        Some(hops) if domain == Domain::IPV4 => socket.set_ttl_v4(hops.into())?,
+        Some(hops) => socket.set_unicast_hops_v6(hops.into())?,
+        None => {}
+    }
     keep_urgent_bytes(&SockRef::from(&socket));
     let mut result = socket.connect(address);
     if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINPROGRESS)) {

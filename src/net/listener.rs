@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
@@ -26,9 +26,41 @@ pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     // Accepted sockets inherit both: set after the accept it might be too late for the first byte.
     socket.set_tcp_nodelay(true)?;
     keep_urgent_bytes(&SockRef::from(&socket));
+    save_syn(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Has the kernel keep the first packet of each client, for [`hops_left`].
+fn save_syn(socket: &RawSocket) {
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = (&raw const on).cast();
+    // SAFETY: the option reads one int from the address it is given, which is that of one. Where
+    // it is not known, a loop through other processes is not noticed.
+    unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, value, len)
+    };
+}
+
+/// How many hops the first packet of a client had left when it came here.
+pub(crate) fn hops_left(client: &Socket) -> Option<u8> {
+    // An IPv4 or IPv6 header and the options of TCP (RFC 791, RFC 8200).
+    let mut packet = [0_u8; 256];
+    let mut len = packet.len() as libc::socklen_t;
+    let room = packet.as_mut_ptr().cast();
+    // SAFETY: the option writes at most `len` bytes to the address it is given, and has as much
+    // room there.
+    let result = unsafe {
+        let fd = client.as_fd().as_raw_fd();
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_SAVED_SYN, room, &raw mut len)
+    };
+    match (result, packet[0] >> 4) {
+        (0, 4) if len >= 20 => Some(packet[8]),
+        (0, 6) if len >= 40 => Some(packet[7]),
+        _ => None,
+    }
 }
 
 /// Binds a path and listens.

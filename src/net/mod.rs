@@ -28,11 +28,13 @@ mod turn;
 mod uring;
 
 pub(crate) use chunk::Chunk;
-pub(crate) use connect::{can_send_to, connect_tcp, connect_unix};
+pub(crate) use connect::{can_send_to, connect_tcp, connect_unix, is_own_address};
 pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;
-pub(crate) use listener::{Listener, bind_tcp, bind_unix, bound_address, is_abandoned_unix};
+pub(crate) use listener::{
+    Listener, bind_tcp, bind_unix, bound_address, hops_left, is_abandoned_unix,
+};
 pub(crate) use memory::Memory;
 pub use runtime::{Backend, RingError};
 pub(crate) use runtime::{block_on, spawn};

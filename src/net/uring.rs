@@ -54,8 +54,8 @@ impl RingRead {
                 }
                 continue;
             };
-            let (UnderWay::Poll(operation) | UnderWay::Small(operation) | UnderWay::Own(operation)) =
-                under_way;
+            use UnderWay::{Own, Poll, Small};
+            let (Poll(operation) | Small(operation) | Own(operation)) = under_way;
             let done = ready!(operation.poll(context));
             let under_way = self.under_way.take();
             let read = match under_way {

@@ -10,6 +10,7 @@ use super::error::BindError;
 use super::handle::Handle;
 use super::limits::Limits;
 use super::listen::listen;
+use super::loops::Loops;
 use super::route::Route;
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
@@ -132,12 +133,17 @@ impl Builder {
                 routes.push(Route { listening, target: target.clone() });
             }
         }
+        let loops = Loops::of(&routes).map_err(|circle| {
+            let circle = circle.into_iter().map(|index| format!("{:?}", routes[index]));
+            BindError::Loop { routes: circle.collect::<Vec<_>>().join(", ") }
+        })?;
         let routes = Arc::from(routes);
         let (pool, io) = WorkerPool::spawn(&routes, self.workers, self.backend)?;
         Ok(Tunnel {
             routes,
             pool,
             io,
+            loops,
             limits: self.limits,
             workers: self.workers,
             codec: self.codec.into_codec(),

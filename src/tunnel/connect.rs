@@ -32,10 +32,11 @@ impl From<&Candidate> for Endpoint {
 pub(super) async fn connect(
     candidates: &[Candidate],
     limit: Duration,
+    hops: Option<u8>,
 ) -> Result<(Socket, Connected), CloseReason> {
     let mut reason = CloseReason::ConnectTimeout;
     for candidate in candidates {
-        match timeout(limit, connect_when_possible(candidate)).await {
+        match timeout(limit, connect_when_possible(candidate, hops)).await {
             Ok(Ok(socket)) => return Ok(connected(socket, candidate)),
             Ok(Err(error)) => reason = reason_of(&error),
             Err(_) => reason = CloseReason::ConnectTimeout,
@@ -46,11 +47,14 @@ pub(super) async fn connect(
 }
 
 /// Connects; where descriptors or ports are scarce, as soon as they are not.
-async fn connect_when_possible(candidate: &Candidate) -> io::Result<Socket> {
+async fn connect_when_possible(candidate: &Candidate, hops: Option<u8>) -> io::Result<Socket> {
     let mut backoff = Backoff::default();
     loop {
         let result = match candidate {
-            Candidate::Tcp(address) => net::connect_tcp(*address).await,
+            Candidate::Tcp(address) => {
+                let hops = hops.filter(|_| net::is_own_address(address.ip()));
+                net::connect_tcp(*address, hops).await
+            }
             Candidate::Unix(path) => net::connect_unix(path).await,
         };
         match result {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::Address;
 use super::connect::{Candidate, connect};
 use super::counters::Passed;
 use super::driver::{Driver, Reached};
+use super::hops::Hops;
 use super::recording::Recording;
 use super::shared::Worker;
 use super::transforming::Transforms;
@@ -27,14 +27,16 @@ pub(super) struct Accepted {
     pub(super) at: Timestamp,
     /// The tunnel's address that the client connected to.
     pub(super) listener: Endpoint,
-    pub(super) target: Address,
+    /// The number of its route.
+    pub(super) route: usize,
 }
 
 /// Serves one client to its end, and records all of it.
 pub(super) async fn serve(worker: &Rc<Worker>, id: ConnectionId, accepted: Accepted) {
     let shared = &worker.shared;
     let passed = worker.counters().opened(id);
-    let Accepted { socket, peer, at, listener, target } = accepted;
+    let Accepted { socket, peer, at, listener, route } = accepted;
+    let target = shared.routes[route].target.clone();
 
     let (resolver, name) = (Arc::clone(shared), target.clone());
     let mut resolving = Box::pin(async move { resolver.resolver.resolve(&name).await });
@@ -50,13 +52,15 @@ pub(super) async fn serve(worker: &Rc<Worker>, id: ConnectionId, accepted: Accep
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));
     let closing = Closing { worker, id, tap: &tap, passed: &passed, closed: &closed };
-    let limit = shared.limits.connect_timeout;
+    let hops = Hops::left_to(&socket, peer);
+    let (all, limit) = (Arc::clone(shared), shared.limits.connect_timeout);
     let reaching = Box::pin(async move {
         let found: Result<Vec<Candidate>, CloseReason> = match early {
             Some(found) => found,
             None => resolving.await,
         };
-        let reached: Reached = connect(&found?, limit).await;
+        let found = all.without_loops(route, found?, hops)?;
+        let reached: Reached = connect(&found, limit, hops.for_next()).await;
         reached
     });
     let recording = Recording::new(worker, &tap, &passed, &closed);

@@ -32,6 +32,12 @@ pub enum BindError {
         /// What to try.
         hint: &'static str,
     },
+    /// A tunnel would connect to itself, straight or through another of its listeners.
+    #[error("{routes} leads back to itself (give the server's own address to connect to)")]
+    Loop {
+        /// The listeners and their targets that go round in a circle.
+        routes: String,
+    },
     /// A worker could not set up its ring.
     #[error(transparent)]
     Ring(#[from] RingError),

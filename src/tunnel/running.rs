@@ -11,11 +11,12 @@ use super::counters::Counts;
 use super::error::RunError;
 use super::handle::{Handle, Summary};
 use super::limits::Limits;
+use super::loops::Loops;
 use super::phases::Phase;
 use super::resolve::Resolver;
 use super::route::Route;
 use super::shared::Shared;
-use super::slots::Slots;
+use super::slots::{Reports, Slots};
 use super::worker::{WorkerSetup, serve};
 use super::worker_pool::{ChosenIo, WorkerPool};
 use crate::net::{self, Backend, Io};
@@ -46,6 +47,7 @@ pub struct Tunnel {
     pub(super) handle: Handle,
     pub(super) wall_clock: WallClock,
     pub(super) io: ChosenIo,
+    pub(super) loops: Loops,
 }
 
 impl Tunnel {
@@ -157,6 +159,8 @@ impl Tunnel {
             recorder,
             resolver: Resolver::new(),
             slots,
+            loops: self.loops,
+            looped: Reports::default(),
             next_connection: 1.into(),
         };
         Ok((Arc::new(shared), threads, self.pool))

@@ -42,7 +42,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize
     let WorkerSetup { io, listeners } = setup;
     let worker = Rc::new(Worker::new(shared, index, io));
     let connections = Rc::new(OpenConnections::default());
-    let accepting = listeners.iter().zip(&*shared.routes).map(|(listener, route)| {
+    let accepting = listeners.iter().enumerate().map(|(route, listener)| {
         let (worker, connections) = (&worker, &connections);
         Box::pin(AcceptLoop { worker, connections, listener, route }.run())
     });
@@ -133,7 +133,7 @@ struct AcceptLoop<'a> {
     worker: &'a Rc<Worker>,
     connections: &'a Rc<OpenConnections>,
     listener: &'a Listener,
-    route: &'a Route,
+    route: usize,
 }
 
 impl AcceptLoop<'_> {
@@ -148,9 +148,9 @@ impl AcceptLoop<'_> {
                     let Some(slot) = shared.slots.take(&shared.phases).await else {
                         return socket.abort();
                     };
-                    let listener = self.route.listening_towards(&socket);
-                    let target = self.route.target.clone();
-                    self.start(Accepted { socket, peer, at, listener, target }, slot);
+                    let route = self.route;
+                    let listener = shared.routes[route].listening_towards(&socket);
+                    self.start(Accepted { socket, peer, at, listener, route }, slot);
                 }
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}

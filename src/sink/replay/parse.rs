@@ -115,6 +115,7 @@ fn reason(fields: &mut Fields<'_>) -> Result<CloseReason> {
         "unreachable" => CloseReason::Unreachable { errno: fields.errno()? },
         "resolve-failed" => CloseReason::ResolveFailed { message: message(fields)? },
         "connect-failed" => CloseReason::ConnectFailed { message: message(fields)? },
+        "loop" => CloseReason::Loop,
         "idle-timeout" => CloseReason::IdleTimeout,
         "half-close-timeout" => CloseReason::HalfCloseTimeout,
         "stopped" => CloseReason::Stopped,

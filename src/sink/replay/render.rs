@@ -89,6 +89,7 @@ fn reason(reason: &CloseReason, out: &mut String) {
             field("message", message, out);
         }
         CloseReason::Refused
+        | CloseReason::Loop
         | CloseReason::ConnectTimeout
         | CloseReason::IdleTimeout
         | CloseReason::HalfCloseTimeout

@@ -41,6 +41,7 @@ fn reason() -> impl Strategy<Value = CloseReason> {
         any::<i32>().prop_map(|errno| CloseReason::Unreachable { errno }),
         message().prop_map(|message| CloseReason::ResolveFailed { message }),
         message().prop_map(|message| CloseReason::ConnectFailed { message }),
+        Just(CloseReason::Loop),
         Just(CloseReason::IdleTimeout),
         Just(CloseReason::HalfCloseTimeout),
         Just(CloseReason::Stopped),
