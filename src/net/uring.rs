@@ -37,6 +37,14 @@ enum UnderWay {
     Own(Operation),
 }
 
+impl UnderWay {
+    const fn operation(&mut self) -> &mut Operation {
+        match self {
+            Self::Poll(operation) | Self::Small(operation) | Self::Own(operation) => operation,
+        }
+    }
+}
+
 impl RingRead {
     pub(super) const fn new(ring: Rc<Ring>) -> Self {
         Self { ring, under_way: None, bulk: false, has_more: false }
@@ -54,9 +62,7 @@ impl RingRead {
                 }
                 continue;
             };
-            use UnderWay::{Own, Poll, Small};
-            let (Poll(operation) | Small(operation) | Own(operation)) = under_way;
-            let done = ready!(operation.poll(context));
+            let done = ready!(under_way.operation().poll(context));
             let under_way = self.under_way.take();
             let read = match under_way {
                 Some(UnderWay::Poll(_)) => {
