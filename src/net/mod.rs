@@ -24,6 +24,8 @@ mod runtime;
 mod socket;
 mod splice;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod uring;
 

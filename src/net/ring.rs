@@ -94,6 +94,8 @@ struct Slots {
     all: Vec<Slot>,
     free: Option<usize>,
     in_flight: usize,
+    /// How many of them nobody waits for.
+    orphans: usize,
 }
 
 /// The ring of one thread.
@@ -157,7 +159,7 @@ impl Ring {
 
     /// Waits until the kernel is done with every operation that nobody waits for.
     pub(super) async fn drained(&self) {
-        while self.slots.borrow().in_flight > 0 {
+        while self.slots.borrow().orphans > 0 {
             go_last().await;
             yield_to_ring().await;
         }
@@ -278,6 +280,7 @@ impl Ring {
         let slot = &mut slots.all[index];
         if let Slot::InFlight { keep, socket, .. } = std::mem::replace(slot, Slot::FREE) {
             *slot = Slot::Orphan { _keep: keep, _socket: socket };
+            slots.orphans += 1;
         }
         drop(slots);
         let cancel = opcode::AsyncCancel::new(index as u64).build().user_data(NOBODY);
@@ -331,6 +334,7 @@ impl Slots {
                 }
             }
             _ => {
+                self.orphans -= 1;
                 self.free(index);
                 if let Some(buffer) = cqueue::buffer_select(flags) {
                     provided.give_back(buffer);

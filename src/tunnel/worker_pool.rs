@@ -49,7 +49,7 @@ impl WorkerPool {
         }
         match spawn(Backend::Uring) {
             Err(BindError::Ring(error)) if error.why_epoll().is_some() => {
-                tracing::info!("using epoll: {error}");
+                tracing::info!("io epoll: {}", error.why_epoll().unwrap_or_default());
                 let why = error.why_epoll().map(str::to_owned);
                 Ok((spawn(Backend::Epoll)?, ChosenIo { backend: Backend::Epoll, why }))
             }
