@@ -99,6 +99,7 @@ pub mod capture;
 pub mod console;
 pub mod event;
 pub mod guide;
+pub mod ingress;
 mod net;
 pub mod packet;
 pub mod sink;
