@@ -25,6 +25,13 @@ pub struct Process {
     pub name: Arc<str>,
 }
 
+/// A network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Network {
+    device: u64,
+    inode: u64,
+}
+
 /// A TCP socket of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpSocket {
@@ -90,11 +97,10 @@ impl Caller {
         Ok(Process { pid, name: name.into() })
     }
 
-    /// Whether its sockets are in this process's network, and so reach its loopback addresses.
-    pub(super) fn shares_network(self) -> io::Result<bool> {
-        let ours = stat("/proc/self/ns/net")?;
-        let theirs = stat(format!("/proc/{}/ns/net", self.tid))?;
-        Ok(ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
+    /// The network whose loopback addresses it reaches.
+    pub(super) fn network(self) -> io::Result<Network> {
+        let found = stat(format!("/proc/{}/ns/net", self.tid))?;
+        Ok(Network { device: found.st_dev, inode: found.st_ino })
     }
 
     /// A descriptor of this process for a socket of the caller's process.
@@ -204,7 +210,7 @@ mod tests {
         let named = std::thread::Builder::new().name("another name".to_owned());
         let of_thread = named.spawn(|| myself().process().unwrap()).unwrap().join().unwrap();
         assert_eq!(of_thread, main);
-        assert!(myself().shares_network().unwrap());
+        assert_eq!(myself().network().unwrap(), Caller { tid: pid }.network().unwrap());
     }
 
     #[test]

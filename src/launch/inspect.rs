@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::caller::{Caller, Process};
+use super::caller::{Caller, Network, Process};
 use super::filter::NATIVE;
 use super::names::BoundedMap;
 use super::redirect::Target;
@@ -18,11 +18,14 @@ pub(super) struct Known {
     pub(super) peers: BoundedMap<u64, SocketAddr>,
     /// By an address of this process, the address that a program wanted when it was sent there.
     pub(super) wanted: BoundedMap<SocketAddr, SocketAddr>,
+    /// This process's own network.
+    network: Network,
 }
 
 impl Known {
-    pub(super) fn new() -> Self {
-        Self { peers: BoundedMap::new(), wanted: BoundedMap::new() }
+    pub(super) fn new() -> io::Result<Self> {
+        let network = Caller { tid: std::process::id() }.network()?;
+        Ok(Self { peers: BoundedMap::new(), wanted: BoundedMap::new(), network })
     }
 }
 
@@ -112,7 +115,7 @@ fn connect(
     if socket.is_ipv6 != wanted.is_ipv6() || known.peers.get(&socket.inode).is_some() {
         return Ok(LEFT_ALONE);
     }
-    if !caller.shares_network()? {
+    if caller.network()? != known.network {
         let what = "a program in another network namespace is left alone";
         let answer = Answer::Continue;
         return Ok(Call::Unseen(Unseen { what, error: None, answer }));

@@ -113,7 +113,7 @@ impl<H: Handler> Supervisor<H> {
             pending: HashMap::new(),
             refused: HashMap::new(),
             timers: BinaryHeap::new(),
-            known: Known::new(),
+            known: Known::new()?,
             mechanism: mechanism.unwrap_or(Mechanism::CopyDescriptor),
             probe: Some(probe),
             last_id: 0,
@@ -258,11 +258,11 @@ impl<H: Handler> Supervisor<H> {
     /// The address to which a program's socket is sent.
     fn address_for(&mut self, id: RequestId, target: &Target) -> io::Result<SocketAddr> {
         // Another thread may be on its way with the same memory: it must not be sent elsewhere.
-        let current = target.current().map(canonical);
-        if let Some(shared) = current.filter(|current| self.gate.is_expected(*current))
-            && self.gate.join(shared, id)
+        if self.mechanism == Mechanism::RewriteAddress
+            && let Some(current) = target.current().map(canonical)
+            && self.gate.join(current, id)
         {
-            return Ok(shared);
+            return Ok(current);
         }
         let epoll = &self.epoll;
         let opened = |listener: &TcpListener, entrance| match entrance {
