@@ -1,10 +1,11 @@
 //! Runs a program and catches its connects with nothing but the standard library behind: each is
 //! dialed, relayed and logged.
 //!
-//! `catch_connects [--log FILE] [--copy | --rewrite] [--leave PORT]... CMD [ARG...]`
+//! `catch_connects [--log FILE] [--copy | --rewrite] [--leave PORT]... [--timeout MS] CMD [ARG...]`
 //!
 //! `--log` is a file for a line a connection (stderr without it), `--copy` and `--rewrite` force a
-//! mechanism, and `--leave` leaves connects to a port alone.
+//! mechanism, `--leave` leaves connects to a port alone, and `--timeout` is how long a server may
+//! take to answer.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,27 +19,33 @@ use std::time::Duration;
 use socket2::SockRef;
 use tcp_tunn::launch::{Attempt, Command, Handler, Mechanism, Request, exit_code};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-#[derive(Default)]
 struct Options {
     log: Option<OsString>,
     mechanism: Option<Mechanism>,
     left_alone: Vec<u16>,
+    timeout: Duration,
     command: Vec<OsString>,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = OsString>) -> Self {
-        let mut options = Self::default();
+        let mut options = Self {
+            log: None,
+            mechanism: None,
+            left_alone: Vec::new(),
+            timeout: Duration::from_secs(10),
+            command: Vec::new(),
+        };
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("--log") => options.log = args.next(),
                 Some("--copy") => options.mechanism = Some(Mechanism::CopyDescriptor),
                 Some("--rewrite") => options.mechanism = Some(Mechanism::RewriteAddress),
-                Some("--leave") => {
-                    let port = args.next().and_then(|port| port.to_str()?.parse::<u16>().ok());
-                    options.left_alone.extend(port);
+                Some("--leave") => options.left_alone.extend(number(args.next())),
+                Some("--timeout") => {
+                    options.timeout = number(args.next()).map_or(options.timeout, |timeout| {
+                        Duration::from_millis(u64::from(timeout))
+                    });
                 }
                 _ => {
                     options.command = [arg].into_iter().chain(args).collect();
@@ -50,10 +57,15 @@ impl Options {
     }
 }
 
+fn number(arg: Option<OsString>) -> Option<u16> {
+    arg?.to_str()?.parse().ok()
+}
+
 #[derive(Clone)]
 struct Direct {
     log: Arc<Mutex<dyn Write + Send>>,
     left_alone: Vec<u16>,
+    timeout: Duration,
 }
 
 impl Direct {
@@ -69,7 +81,7 @@ impl Direct {
     /// Reaches the server, answers the program and relays.
     fn serve(&self, request: Request) {
         let attempt = (*request).clone();
-        match dial(attempt.destination) {
+        match dial(attempt.destination, self.timeout) {
             Ok(server) => {
                 self.log(&attempt, "connected");
                 request.connected(move |client| {
@@ -97,8 +109,8 @@ impl Handler for Direct {
     }
 }
 
-fn dial(destination: SocketAddr) -> io::Result<TcpStream> {
-    let server = TcpStream::connect_timeout(&destination, CONNECT_TIMEOUT)?;
+fn dial(destination: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let server = TcpStream::connect_timeout(&destination, timeout)?;
     server.set_nodelay(true)?;
     Ok(server)
 }
@@ -143,12 +155,10 @@ fn main() -> ExitCode {
     if let Some(mechanism) = options.mechanism {
         command.mechanism(mechanism);
     }
-    let handler = Direct { log, left_alone: options.left_alone };
+    let handler = Direct { log, left_alone: options.left_alone, timeout: options.timeout };
     let status = match command.spawn(handler) {
-        Ok(mut child) => child.wait().map(|status| {
-            child.wait_for_descendants();
-            status
-        }),
+        // What the program has left behind may still connect.
+        Ok(mut child) => child.wait().inspect(|_| child.wait_for_descendants()),
         Err(error) => {
             eprintln!("catch_connects: {error}");
             return ExitCode::from(error.exit_code());

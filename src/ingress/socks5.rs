@@ -14,24 +14,20 @@ pub(super) const VERSION: u8 = 5;
 pub(super) const LOGIN_VERSION: u8 = 1;
 
 /// How a client may log in.
-pub(super) mod method {
-    pub(in super::super) const NONE: u8 = 0;
-    pub(in super::super) const PASSWORD: u8 = 2;
-    pub(in super::super) const NONE_FITS: u8 = 0xff;
-}
+pub(super) const METHOD_NONE: u8 = 0;
+pub(super) const METHOD_PASSWORD: u8 = 2;
+pub(super) const METHOD_NONE_FITS: u8 = 0xff;
 
 /// The codes of a reply.
-pub(super) mod code {
-    pub(in super::super) const SUCCEEDED: u8 = 0;
-    pub(in super::super) const GENERAL_FAILURE: u8 = 1;
-    pub(in super::super) const NOT_ALLOWED: u8 = 2;
-    pub(in super::super) const NETWORK_UNREACHABLE: u8 = 3;
-    pub(in super::super) const HOST_UNREACHABLE: u8 = 4;
-    pub(in super::super) const REFUSED: u8 = 5;
-    pub(in super::super) const TTL_EXPIRED: u8 = 6;
-    pub(in super::super) const COMMAND_NOT_SUPPORTED: u8 = 7;
-    pub(in super::super) const ADDRESS_TYPE_NOT_SUPPORTED: u8 = 8;
-}
+pub(super) const CODE_SUCCEEDED: u8 = 0;
+pub(super) const CODE_GENERAL_FAILURE: u8 = 1;
+pub(super) const CODE_NOT_ALLOWED: u8 = 2;
+pub(super) const CODE_NETWORK_UNREACHABLE: u8 = 3;
+pub(super) const CODE_HOST_UNREACHABLE: u8 = 4;
+pub(super) const CODE_REFUSED: u8 = 5;
+pub(super) const CODE_TTL_EXPIRED: u8 = 6;
+pub(super) const CODE_COMMAND_NOT_SUPPORTED: u8 = 7;
+pub(super) const CODE_ADDRESS_TYPE_NOT_SUPPORTED: u8 = 8;
 
 /// How an address is written.
 const IPV4: u8 = 1;
@@ -67,8 +63,8 @@ impl Socks5 {
         let len = 2 + usize::from(*bytes.get(1)?);
         let methods = bytes.get(2..len)?;
         let (method, next) = match self.credentials {
-            Some(_) => (method::PASSWORD, Step::Login),
-            None => (method::NONE, Step::Request),
+            Some(_) => (METHOD_PASSWORD, Step::Login),
+            None => (METHOD_NONE, Step::Request),
         };
         let is_offered = methods.contains(&method);
         self.input.consume(len);
@@ -77,7 +73,7 @@ impl Socks5 {
                 Some(_) => Rejection::LoginNeeded { protocol: PROTOCOL },
                 None => malformed("it insists on a login, and this proxy has none"),
             };
-            let reply = vec![VERSION, method::NONE_FITS];
+            let reply = vec![VERSION, METHOD_NONE_FITS];
             return Some(Progress::Rejected { reply, reason });
         }
         self.step = next;
@@ -109,7 +105,7 @@ impl Socks5 {
     fn request(&mut self) -> Option<Progress<Destination>> {
         let bytes = self.input.bytes();
         if *bytes.first()? != VERSION {
-            return Some(refused(code::GENERAL_FAILURE, malformed("the request has no version 5")));
+            return Some(refused(CODE_GENERAL_FAILURE, malformed("the request has no version 5")));
         }
         let command = *bytes.get(1)?;
         let (destination, len) = match address(bytes.get(3..)?)? {
@@ -117,7 +113,7 @@ impl Socks5 {
             Err(AddressType(kind)) => {
                 let command = format!("address type {kind}");
                 let reason = Rejection::Command { protocol: PROTOCOL, command };
-                return Some(refused(code::ADDRESS_TYPE_NOT_SUPPORTED, reason));
+                return Some(refused(CODE_ADDRESS_TYPE_NOT_SUPPORTED, reason));
             }
         };
         self.input.consume(3 + len);
@@ -128,11 +124,11 @@ impl Socks5 {
                 other => format!("command {other}"),
             };
             let reason = Rejection::Command { protocol: PROTOCOL, command };
-            return Some(refused(code::COMMAND_NOT_SUPPORTED, reason));
+            return Some(refused(CODE_COMMAND_NOT_SUPPORTED, reason));
         }
         let Some(output) = destination else {
             let reason = malformed("the host name is not valid");
-            return Some(refused(code::HOST_UNREACHABLE, reason));
+            return Some(refused(CODE_HOST_UNREACHABLE, reason));
         };
         Some(Progress::Done { output, leftover: self.input.take() })
     }
@@ -213,7 +209,7 @@ fn refused(code: u8, reason: Rejection) -> Progress<Destination> {
 /// The reply to a request whose connect has ended.
 pub(super) fn reply(result: ConnectReply) -> Vec<u8> {
     match result {
-        ConnectReply::Connected { local } => encode(code::SUCCEEDED, local),
+        ConnectReply::Connected { local } => encode(CODE_SUCCEEDED, local),
         ConnectReply::Failed(failure) => encode(failure_code(failure), None),
     }
 }
@@ -222,13 +218,13 @@ pub(super) fn reply(result: ConnectReply) -> Vec<u8> {
 /// and "host unreachable" are what Dante and Tor send then.
 const fn failure_code(failure: ConnectFailure) -> u8 {
     match failure {
-        ConnectFailure::AddressFamily => code::ADDRESS_TYPE_NOT_SUPPORTED,
-        ConnectFailure::Forbidden => code::NOT_ALLOWED,
-        ConnectFailure::HostUnreachable | ConnectFailure::ResolveFailed => code::HOST_UNREACHABLE,
-        ConnectFailure::NetworkUnreachable => code::NETWORK_UNREACHABLE,
-        ConnectFailure::Other => code::GENERAL_FAILURE,
-        ConnectFailure::Refused => code::REFUSED,
-        ConnectFailure::TimedOut => code::TTL_EXPIRED,
+        ConnectFailure::AddressFamily => CODE_ADDRESS_TYPE_NOT_SUPPORTED,
+        ConnectFailure::Forbidden => CODE_NOT_ALLOWED,
+        ConnectFailure::HostUnreachable | ConnectFailure::ResolveFailed => CODE_HOST_UNREACHABLE,
+        ConnectFailure::NetworkUnreachable => CODE_NETWORK_UNREACHABLE,
+        ConnectFailure::Other => CODE_GENERAL_FAILURE,
+        ConnectFailure::Refused => CODE_REFUSED,
+        ConnectFailure::TimedOut => CODE_TTL_EXPIRED,
     }
 }
 

@@ -7,7 +7,10 @@ use super::destination::Destination;
 use super::handshake::{Handshake, Input, Progress, Rejection};
 use super::reply::ConnectFailure;
 use super::socks5::{
-    CONNECT, LOGIN_VERSION, PROTOCOL, VERSION, address, code, encode_address, method,
+    CODE_ADDRESS_TYPE_NOT_SUPPORTED, CODE_COMMAND_NOT_SUPPORTED, CODE_GENERAL_FAILURE,
+    CODE_HOST_UNREACHABLE, CODE_NETWORK_UNREACHABLE, CODE_NOT_ALLOWED, CODE_REFUSED,
+    CODE_SUCCEEDED, CODE_TTL_EXPIRED, CONNECT, LOGIN_VERSION, METHOD_NONE, METHOD_NONE_FITS,
+    METHOD_PASSWORD, PROTOCOL, VERSION, address, encode_address,
 };
 
 /// The handshake with a SOCKS5 proxy.
@@ -38,8 +41,8 @@ impl ViaSocks5 {
     fn greeting(&mut self) -> Progress<Output> {
         self.step = Step::Method;
         Progress::Send(match self.credentials {
-            None => vec![VERSION, 1, method::NONE],
-            Some(_) => vec![VERSION, 2, method::NONE, method::PASSWORD],
+            None => vec![VERSION, 1, METHOD_NONE],
+            Some(_) => vec![VERSION, 2, METHOD_NONE, METHOD_PASSWORD],
         })
     }
 
@@ -52,15 +55,15 @@ impl ViaSocks5 {
         let chosen: [u8; 2] = self.input.bytes().get(..2)?.try_into().ok()?;
         self.input.consume(chosen.len());
         Some(match (chosen, &self.credentials) {
-            ([VERSION, method::NONE], _) => self.request(),
-            ([VERSION, method::PASSWORD], Some(credentials)) => {
+            ([VERSION, METHOD_NONE], _) => self.request(),
+            ([VERSION, METHOD_PASSWORD], Some(credentials)) => {
                 self.step = Step::Login;
                 Progress::Send(credentials.socks5())
             }
-            ([VERSION, method::NONE_FITS], None) => {
+            ([VERSION, METHOD_NONE_FITS], None) => {
                 said("it needs a user and a password (write them into --via)")
             }
-            ([VERSION, method::NONE_FITS], Some(_)) => said("it takes no login by password"),
+            ([VERSION, METHOD_NONE_FITS], Some(_)) => said("it takes no login by password"),
             ([VERSION, _], _) => malformed("it chose a login that was not offered"),
             _ => malformed("its answer is not SOCKS5"),
         })
@@ -82,7 +85,7 @@ impl ViaSocks5 {
             return Some(malformed("its reply is not SOCKS5"));
         }
         let code = *bytes.get(1)?;
-        if code != code::SUCCEEDED {
+        if code != CODE_SUCCEEDED {
             // Some proxies leave the address out then.
             let (failure, message) = failure(code);
             let reason = Rejection::ProxySaid { message: message.to_owned(), failure };
@@ -103,16 +106,16 @@ impl ViaSocks5 {
 /// What a code stands for (RFC 1928, section 6).
 const fn failure(code: u8) -> (ConnectFailure, &'static str) {
     let failure = match code {
-        code::NOT_ALLOWED => ConnectFailure::Forbidden,
-        code::NETWORK_UNREACHABLE => ConnectFailure::NetworkUnreachable,
-        code::HOST_UNREACHABLE => ConnectFailure::HostUnreachable,
-        code::REFUSED => ConnectFailure::Refused,
-        code::TTL_EXPIRED => return (ConnectFailure::TimedOut, "TTL expired"),
-        code::COMMAND_NOT_SUPPORTED => return (ConnectFailure::Other, "command not supported"),
-        code::ADDRESS_TYPE_NOT_SUPPORTED => {
+        CODE_NOT_ALLOWED => ConnectFailure::Forbidden,
+        CODE_NETWORK_UNREACHABLE => ConnectFailure::NetworkUnreachable,
+        CODE_HOST_UNREACHABLE => ConnectFailure::HostUnreachable,
+        CODE_REFUSED => ConnectFailure::Refused,
+        CODE_TTL_EXPIRED => return (ConnectFailure::TimedOut, "TTL expired"),
+        CODE_COMMAND_NOT_SUPPORTED => return (ConnectFailure::Other, "command not supported"),
+        CODE_ADDRESS_TYPE_NOT_SUPPORTED => {
             return (ConnectFailure::AddressFamily, "address type not supported");
         }
-        code::GENERAL_FAILURE => return (ConnectFailure::Other, "general failure"),
+        CODE_GENERAL_FAILURE => return (ConnectFailure::Other, "general failure"),
         _ => return (ConnectFailure::Other, "unknown failure"),
     };
     (failure, failure.words())
