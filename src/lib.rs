@@ -76,11 +76,12 @@
 //!
 //! # Features
 //!
-//! Both are on by default; a library user switches them off, `default-features = false`, and on
+//! All are on by default; a library user switches them off, `default-features = false`, and on
 //! again what is wanted:
 //!
 //! - `cli` is the command line and what it depends on;
-//! - `compress` lets a capture be written compressed, to a name that ends in `.gz` or `.zst`.
+//! - `compress` lets a capture be written compressed, to a name that ends in `.gz` or `.zst`;
+//! - `run` starts programs and catches their connects (`launch`); it needs x86_64 or aarch64.
 //!
 //! What the tunnel needs to run is Linux with io_uring; where that is
 //! forbidden, [`Builder::bind`](tunnel::Builder::bind) says so.
@@ -99,6 +100,9 @@ pub mod capture;
 pub mod console;
 pub mod event;
 pub mod guide;
+pub mod ingress;
+#[cfg(feature = "run")]
+pub mod launch;
 mod net;
 pub mod packet;
 mod relay;

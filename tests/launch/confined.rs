@@ -1,0 +1,1 @@
+//! The launcher in a container, which forbids more or less.
