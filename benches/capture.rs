@@ -47,8 +47,8 @@ impl Monologue {
         let endpoint = |text: &str| Endpoint::Tcp(text.parse().unwrap());
         let (client, server) = (endpoint("127.0.0.1:50000"), endpoint("192.0.2.7:80"));
         let (listener, local) = (endpoint("127.0.0.1:8080"), endpoint("10.0.0.9:40000"));
-        let target = "192.0.2.7:80".into();
-        let open = Open { client, listener, target, server: Some(server.clone()) };
+        let target = "192.0.2.7:80";
+        let open = Open::new(client, listener, target).server(Some(server.clone()));
         let connected = Connected { server, local };
         [EventKind::Open(Arc::new(open)), EventKind::Connected(Arc::new(connected))]
             .map(|kind| self.event(kind))

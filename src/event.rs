@@ -181,8 +181,34 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What is known of a connection when it is accepted.
+/// A program on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Process {
+    /// Its process number, as the tunnel sees it.
+    pub pid: u32,
+    /// Its name: the program's file name, of which the kernel keeps 15 bytes, unless the program
+    /// changed it.
+    pub name: Arc<str>,
+}
+
+impl Process {
+    /// The process of a number and a name.
+    pub fn new(pid: u32, name: impl Into<Arc<str>>) -> Self {
+        Self { pid, name: name.into() }
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} {}", self.pid, self.name)
+    }
+}
+
+/// What is known of a connection when it is accepted, or, where the client names its destination,
+/// when it has done so.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Open {
     /// The client's own address.
     pub client: Endpoint,
@@ -192,6 +218,29 @@ pub struct Open {
     pub target: Arc<str>,
     /// The target's address where it has exactly one, so that it is certain before the connect.
     pub server: Option<Endpoint>,
+    /// The client's program, where it is known by now.
+    pub process: Option<Process>,
+}
+
+impl Open {
+    /// An opening of which no more is known than where it comes from and goes to.
+    pub fn new(client: Endpoint, listener: Endpoint, target: impl Into<Arc<str>>) -> Self {
+        Self { client, listener, target: target.into(), server: None, process: None }
+    }
+
+    /// The same with the address of the server, or none.
+    #[must_use]
+    pub fn server(mut self, server: impl Into<Option<Endpoint>>) -> Self {
+        self.server = server.into();
+        self
+    }
+
+    /// The same with the client's program, or none.
+    #[must_use]
+    pub fn process(mut self, process: impl Into<Option<Process>>) -> Self {
+        self.process = process.into();
+        self
+    }
 }
 
 /// What is known of a connection when its upstream has answered.

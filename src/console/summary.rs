@@ -225,7 +225,7 @@ mod tests {
     fn open(id: u64, target: &str) -> Event {
         let client = Endpoint::Tcp(([192, 0, 2, 1], 1000).into());
         let listener = Endpoint::Tcp(([127, 0, 0, 1], 80).into());
-        let open = Open { client, listener, target: target.into(), server: None };
+        let open = Open::new(client, listener, target);
         let kind = EventKind::Open(Arc::new(open));
         Event { connection: ConnectionId(id), time: Timestamp(0), kind }
     }

@@ -33,7 +33,7 @@ impl Readiness {
     }
 
     /// Ready when there may be bytes, an end of stream or an error to read. What comes after
-    /// [`Ready::is_over`] wakes again.
+    /// [`Ready::clear`] wakes again.
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready<'_>>> {
         self.0.poll_read_ready(context).map_ok(Ready)
     }
@@ -56,7 +56,7 @@ impl Readiness {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }
-            ready!(self.poll_writable(context))?.is_over();
+            ready!(self.poll_writable(context))?.clear();
         }
     }
 
@@ -82,7 +82,7 @@ impl Ready<'_> {
     }
 
     /// It is not ready any more: what comes from now on wakes again.
-    pub(super) fn is_over(mut self) {
+    pub(super) fn clear(mut self) {
         self.0.clear_ready();
     }
 }

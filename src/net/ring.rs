@@ -238,7 +238,7 @@ impl Ring {
         self.pump.set(Some(context.waker().clone()));
         // Edges are reported each on its own, so that the eventfd is never read.
         if let Ok(signaled) = ready!(self.signal.readiness.poll_readable(context)) {
-            signaled.is_over();
+            signaled.clear();
         }
         Poll::Ready(())
     }

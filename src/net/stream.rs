@@ -88,7 +88,7 @@ impl Source {
             if *bulk {
                 let waiting = socket.bytes_waiting()?;
                 if waiting == 0 && !ready.is_ended() {
-                    ready.is_over();
+                    ready.clear();
                     continue;
                 }
                 if waiting > SMALL
@@ -99,7 +99,7 @@ impl Source {
                 }
             }
             match self.memory.fill_small(|room| self.receive(room)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.is_over(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     let bytes = result?;
@@ -107,7 +107,7 @@ impl Source {
                     // A read ends before an urgent byte, and nothing wakes again for what is there.
                     *is_lively = *bulk || socket.reads_end_early() || socket.bytes_waiting()? > 0;
                     if !*is_lively && !bytes.is_empty() && !ready.is_ended() {
-                        ready.is_over();
+                        ready.clear();
                     }
                     return Poll::Ready(Ok(Chunk::Bytes(bytes)));
                 }

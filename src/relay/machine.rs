@@ -79,7 +79,12 @@ impl<P: Payload> Relay<P> {
                     self.read(direction, out);
                 }
             }
-            Input::ConnectFailed(reason) => self.close(reason, out),
+            Input::ConnectFailed { reason, is_told: false } => self.close(reason, out),
+            Input::ConnectFailed { reason, is_told: true } => {
+                self.state = State::Closed;
+                out.push_back(Action::ShutDown { side: Side::Client });
+                out.push_back(Action::Emit(Emit::Close { reason, totals: self.totals }));
+            }
             Input::Failed { side: side @ Side::Client, fault } => {
                 out.push_back(Action::GiveUpConnect);
                 self.close(reason_of(side, fault), out);
@@ -108,7 +113,9 @@ impl<P: Payload> Relay<P> {
             }
             Input::ShutdownAsked => self.close(CloseReason::Stopped, out),
             Input::TimePassed => self.time_passed(now, out),
-            Input::Connected { .. } | Input::ConnectFailed(_) | Input::Unacknowledged { .. } => {}
+            Input::Connected { .. }
+            | Input::ConnectFailed { .. }
+            | Input::Unacknowledged { .. } => {}
         }
     }
 

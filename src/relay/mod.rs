@@ -51,8 +51,9 @@ pub(crate) enum Fault {
 pub(crate) enum Input<P> {
     /// The server was reached; which directions have a transform, the client's first.
     Connected { transformed: [bool; 2] },
-    /// The server was not reached.
-    ConnectFailed(CloseReason),
+    /// The server was not reached. The client is reset, unless it was told by its own protocol:
+    /// then it gets FIN after that.
+    ConnectFailed { reason: CloseReason, is_told: bool },
     /// Answers [`Action::Read`]: bytes, never none.
     Read { from: Side, payload: P },
     /// Answers [`Action::Read`]: the peer sent FIN.

@@ -143,12 +143,7 @@ mod tests {
     use crate::event::{BothTotals, CloseReason, Direction, Endpoint, Leg, View};
 
     fn open(target: &str) -> EventKind {
-        EventKind::Open(Arc::new(Open {
-            client: Endpoint::Unix(None),
-            listener: Endpoint::Unix(None),
-            target: target.into(),
-            server: None,
-        }))
+        EventKind::Open(Arc::new(Open::new(Endpoint::Unix(None), Endpoint::Unix(None), target)))
     }
 
     fn data(leg: Leg) -> EventKind {

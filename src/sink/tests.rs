@@ -74,12 +74,7 @@ impl Recording {
 
     async fn tap(&self) -> Tap {
         let nobody = Endpoint::Unix(None);
-        let open = Open {
-            client: nobody.clone(),
-            listener: nobody,
-            target: "unix:/x".into(),
-            server: None,
-        };
+        let open = Open::new(nobody.clone(), nobody, "unix:/x");
         Tap::open(self.recorder.clone(), ConnectionId(1), NOW, Arc::new(open)).await
     }
 

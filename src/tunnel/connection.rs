@@ -46,8 +46,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, id: ConnectionId, accepted: Accep
         _ => None,
     });
     let client = peer.map_or(Endpoint::Unix(None), Endpoint::Tcp);
-    let open = Open { client, listener, target: target.to_string().into(), server: known };
-    let open = Arc::new(open);
+    let open = Arc::new(Open::new(client, listener, target.to_string()).server(known));
     let tap = Tap::open(shared.recorder.clone(), id, at, Arc::clone(&open)).await;
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));

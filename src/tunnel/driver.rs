@@ -235,7 +235,7 @@ impl<'a> Driver<'a> {
         self.reaching = None;
         match reached {
             Ok((socket, connected)) => self.connected(socket, connected),
-            Err(reason) => self.give(Input::ConnectFailed(reason)),
+            Err(reason) => self.give(Input::ConnectFailed { reason, is_told: false }),
         }
         true
     }

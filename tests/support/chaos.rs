@@ -50,10 +50,10 @@ impl Choices<'_> {
 
     fn open(&mut self) -> EventKind {
         let targets = ["", ":", "example.com:80", "[::1]:80", "unix:/x", "a:b:c", "[:1", "1.2.3.4"];
-        let target = self.one(&targets).into();
+        let target = self.one(&targets);
         let server = (self.below(2) == 0).then(|| self.endpoint());
         let (client, listener) = (self.endpoint(), self.endpoint());
-        EventKind::Open(Arc::new(Open { client, listener, target, server }))
+        EventKind::Open(Arc::new(Open::new(client, listener, target).server(server)))
     }
 
     fn totals(&mut self) -> Totals {

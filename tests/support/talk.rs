@@ -67,12 +67,8 @@ pub(crate) struct Talk {
 impl Talk {
     /// A connection that was just accepted.
     pub(crate) fn open(id: u64, begin: u64, ends: Ends) -> Self {
-        let open = Open {
-            client: ends.client.clone(),
-            listener: ends.listener.clone(),
-            target: ends.target.as_str().into(),
-            server: ends.certain.then(|| ends.server.clone()),
-        };
+        let open = Open::new(ends.client.clone(), ends.listener.clone(), ends.target.as_str())
+            .server(ends.certain.then(|| ends.server.clone()));
         let mut talk = Self {
             id: ConnectionId(id),
             ends,

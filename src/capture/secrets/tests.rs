@@ -43,12 +43,8 @@ impl Scene {
     /// A connection whose client says hello with the random number of its own id.
     fn hello(&mut self, id: u64, ms: u64) {
         let nobody = Endpoint::Unix(None);
-        let (client, listener, target) = (nobody.clone(), nobody, "".into());
-        self.event(
-            id,
-            ms,
-            EventKind::Open(Arc::new(Open { client, listener, target, server: None })),
-        );
+        let (client, listener, target) = (nobody.clone(), nobody, "");
+        self.event(id, ms, EventKind::Open(Arc::new(Open::new(client, listener, target))));
         let hello = [&[22, 3, 1, 0, 90, 1, 0, 0, 80, 3, 3], &[id as u8; 32][..]].concat();
         self.say(id, ms, Side::Client, &hello);
     }
@@ -147,7 +143,7 @@ fn no_more_closed_connections_are_remembered_than_is_said() {
 fn tls_may_begin_after_a_plain_dialogue() {
     let mut scene = Scene::new();
     let nobody = Endpoint::Unix(None);
-    let open = Open { client: nobody.clone(), listener: nobody, target: "".into(), server: None };
+    let open = Open::new(nobody.clone(), nobody, "");
     scene.event(1, 0, EventKind::Open(Arc::new(open)));
     scene.say(1, 1, Side::Client, &[0, 0, 0, 8, 4, 210, 22, 47]);
     scene.say(1, 2, Side::Server, b"S");

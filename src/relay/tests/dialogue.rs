@@ -1,6 +1,6 @@
 //! Connections from accept to close: bytes, FIN, refusal, shutdown.
 
-use super::script::{Dialogue, ends, refuses_bytes, resets, says, takes};
+use super::script::{Dialogue, ends, not_reached, refuses_bytes, resets, says, takes};
 use crate::event::CloseReason;
 use crate::event::Direction::{ClientToServer, ServerToClient};
 use crate::event::Leg::{Received, Sent};
@@ -11,32 +11,39 @@ use crate::relay::{Fault, Input};
 fn refused_server_resets_client() {
     Dialogue::accepted()
         .waits_for_ever()
-        .when(Input::ConnectFailed(CloseReason::Refused), "rst client, close refused by server")
-        .is_over();
+        .when(not_reached(CloseReason::Refused), "rst client, close refused by server")
+        .ends_here();
+}
+
+#[test]
+fn refused_server_that_the_client_was_told_of_ends_with_fin() {
+    Dialogue::accepted()
+        .when(
+            Input::ConnectFailed { reason: CloseReason::Refused, is_told: true },
+            "fin client, close refused by server",
+        )
+        .ends_here();
 }
 
 #[test]
 fn connect_timeout_resets_client() {
     Dialogue::accepted()
-        .when(
-            Input::ConnectFailed(CloseReason::ConnectTimeout),
-            "rst client, close connect-timeout",
-        )
-        .is_over();
+        .when(not_reached(CloseReason::ConnectTimeout), "rst client, close connect-timeout")
+        .ends_here();
 }
 
 #[test]
 fn client_reset_while_connecting_gives_up_connect() {
     Dialogue::accepted()
         .when(resets(Client), "give up connect, rst client, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
 fn shutdown_while_connecting_gives_up_connect() {
     Dialogue::accepted()
         .when(Input::ShutdownAsked, "give up connect, rst client, close stopped")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -57,7 +64,7 @@ fn echo_passes_and_client_closes_first() {
         .when(takes(Client, 2), "sent server 0 'ho', read server")
         .when(ends(Client), "fin server, ended client 2/2, watch client")
         .when(ends(Server), "fin client, ended server 2/2, close finished by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn server_speaks_and_closes_first() {
         .when(says(Client, "QUIT"), "received client 0 'QUIT', write server 'QUIT'")
         .when(takes(Server, 4), "sent client 0 'QUIT', read client")
         .when(ends(Client), "fin server, ended client 4/4, close finished by server")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -77,7 +84,7 @@ fn connection_without_a_byte_finishes() {
     Dialogue::connected()
         .when(ends(Server), "fin client, ended server 0/0, watch server")
         .when(ends(Client), "fin server, ended client 0/0, close finished by server")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -89,7 +96,7 @@ fn answer_after_half_close_reaches_client() {
         .when(says(Server, "osrt"), "received server 0 'osrt', write client 'osrt'")
         .when(takes(Client, 4), "sent server 0 'osrt', read server")
         .when(ends(Server), "fin client, ended server 4/4, close finished by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -121,7 +128,7 @@ fn fin_waits_for_bytes_on_their_way() {
         .when(ends(Client), "fin server, ended client 4/4, watch client")
         .when(takes(Client, 3), "sent server 0 'bye', read server")
         .when(ends(Server), "fin client, ended server 3/3, close finished by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -158,7 +165,7 @@ fn shutdown_resets_both_sides() {
         .when(Input::ShutdownAsked, "rst client, rst server, close stopped")
         .when(takes(Server, 1), "")
         .when(resets(Client), "")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -166,7 +173,7 @@ fn shutdown_after_half_close_resets_both_sides() {
     Dialogue::connected()
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .when(Input::ShutdownAsked, "rst client, rst server, close stopped")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -175,7 +182,7 @@ fn failure_other_than_reset_keeps_its_number() {
     Dialogue::connected()
         .when(timed_out, "rst server, watch client, measure client")
         .when(super::script::has_left(Client, 0), "rst client, close failed by server")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -187,5 +194,5 @@ fn unread_bytes_of_peer_that_takes_no_more_are_still_read() {
         .when(takes(Server, 4), "sent client 0 'will', read client")
         .when(resets(Client), "rst client, watch server, measure server")
         .when(super::script::has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }

@@ -15,7 +15,7 @@ fn rst_from_client_reaches_server() {
     Dialogue::connected()
         .when(resets(Client), "rst client, watch server, measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn rst_from_server_reaches_client() {
         .when(takes(Client, 1), "sent server 0 'x', read server")
         .when(resets(Server), "rst server, watch client, measure client")
         .when(has_left(Client, 0), "rst client, close reset by server")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn rst_from_server_after_half_close_reaches_client() {
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .when(resets(Server), "rst server, watch client, measure client")
         .when(has_left(Client, 0), "rst client, close reset by server")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn rst_from_client_after_its_half_close_reaches_server() {
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .when(resets(Client), "rst client, watch server, measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn rst_waits_for_bytes_that_came_before_it() {
         .when(has_left(Server, 4), "")
         .after(MS, "measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn rst_is_kept_from_peer_that_acknowledges_nothing_for_a_second() {
     dialogue
         .after(pause, "measure server")
         .when(has_left(Server, 9), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn rst_is_kept_from_peer_as_long_as_it_acknowledges() {
     dialogue
         .after(50 * MS, "measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn write_without_progress_ends_a_second_after_reset() {
         .when(says(Client, "stuck"), "received client 0 'stuck', write server 'stuck'")
         .when(resets(Client), "rst client")
         .after(STALL, "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn stalled_write_has_its_sender_watched() {
         .waits_for_ever()
         .when(resets(Client), "rst client")
         .after(Duration::ZERO, "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn answer_is_dropped_once_its_receiver_has_reset() {
         .when(takes(Client, 1), "")
         .when(says(Server, "y"), "")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn second_peer_that_resets_while_it_is_waited_for_ends_it() {
         .when(resets(Client), "rst client, watch server, measure server")
         .when(has_left(Server, 5), "")
         .when(resets(Server), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn shutdown_while_draining_ends_it() {
         .when(says(Client, "x"), "received client 0 'x', write server 'x'")
         .when(resets(Client), "rst client")
         .when(Input::ShutdownAsked, "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn peer_that_takes_no_bytes_and_says_none_is_reset_after_a_second() {
         .when(refuses_bytes(Client), "")
         .after(STALL, "rst client, watch server, measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn peer_that_takes_no_bytes_and_has_ended_is_reset_at_once() {
         .when(says(Server, "x"), "received server 0 'x', write client 'x'")
         .when(refuses_bytes(Client), "rst client, watch server, measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]

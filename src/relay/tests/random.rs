@@ -158,7 +158,7 @@ impl World {
             }
             Event::Refused => {
                 self.is_connecting = false;
-                self.give(Input::ConnectFailed(CloseReason::Refused));
+                self.give(Input::ConnectFailed { reason: CloseReason::Refused, is_told: false });
             }
             Event::Recorded(index) => {
                 let (direction, leg) = self.recording.remove(index);

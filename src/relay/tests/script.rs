@@ -31,6 +31,10 @@ pub(super) const fn refuses_bytes(side: Side) -> Said {
     Input::WriteFailed { side, fault: Fault::Reset }
 }
 
+pub(super) const fn not_reached(reason: CloseReason) -> Said {
+    Input::ConnectFailed { reason, is_told: false }
+}
+
 pub(super) const fn takes(to: Side, len: usize) -> Said {
     Input::Wrote { to, len }
 }
@@ -124,7 +128,7 @@ impl Dialogue {
     }
 
     #[track_caller]
-    pub(super) fn is_over(self) {
+    pub(super) fn ends_here(self) {
         assert!(self.relay.is_closed());
         assert_eq!(self.relay.deadline(), None);
     }

@@ -20,7 +20,7 @@ fn silent_connection_is_reset_after_idle_timeout_and_not_before() {
     idle()
         .wait(IDLE - MOMENT)
         .after(MOMENT, "rst client, rst server, close idle-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn activity_puts_idle_timeout_off() {
         .when(takes(Server, 1), "sent client 0 'x', read client")
         .wait(IDLE - MOMENT)
         .after(MOMENT, "rst client, rst server, close idle-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn progress_of_a_write_puts_idle_timeout_off() {
         .when(takes(Server, 1), "")
         .wait(IDLE - MOMENT)
         .after(MOMENT, "rst client, rst server, close idle-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn waiting_for_a_sink_is_no_silence() {
         .after(STALL, "watch client")
         .wait(IDLE - STALL - MOMENT)
         .after(MOMENT, "rst client, rst server, close idle-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn forgotten_half_close_is_reset_after_its_timeout() {
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .wait(HALF_CLOSE - MOMENT)
         .after(MOMENT, "rst client, rst server, close half-close-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn answer_puts_half_close_timeout_off() {
         .when(takes(Client, 1), "sent server 0 'x', read server")
         .wait(HALF_CLOSE - MOMENT)
         .when(ends(Server), "fin client, ended server 1/1, close finished by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -87,13 +87,13 @@ fn shorter_of_both_timeouts_ends_a_half_closed_connection() {
     idle()
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .after(IDLE, "rst client, rst server, close idle-timeout")
-        .is_over();
+        .ends_here();
     let timeouts = Timeouts { idle: Some(2 * HALF_CLOSE), half_close: HALF_CLOSE };
     Dialogue::accepted_with(timeouts)
         .and_connected([false, false])
         .when(ends(Client), "fin server, ended client 0/0, watch client")
         .after(HALF_CLOSE, "rst client, rst server, close half-close-timeout")
-        .is_over();
+        .ends_here();
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn reset_by_a_transform_resets_both_sides() {
     encoded()
         .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
         .when(steps(ClientToServer, [Step::Reset]), "rst client, rst server, close transform")
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn broken_transform_resets_both_sides() {
             Input::Broken { direction: ClientToServer, message: "it panicked".into() },
             "rst client, rst server, close transform",
         )
-        .is_over();
+        .ends_here();
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn rst_waits_for_what_a_transform_makes_of_bytes_before_it() {
         .when(steps(ClientToServer, [reply("no"), forward("A")]), "write server 'A'")
         .when(takes(Server, 1), "sent client 0 'A', watch server, measure server")
         .when(has_left(Server, 0), "rst server, close reset by client")
-        .is_over();
+        .ends_here();
 }
 
 #[test]

@@ -14,7 +14,7 @@
 //!
 //! The fields, in any order:
 //!
-//! * `open`: `client`, `listener`, `target`, and `server` where there is one.
+//! * `open`: `client`, `listener`, `target`; `server` and `process` (as `PID/NAME`) where known.
 //! * `connected`: `server`, `local`.
 //! * `data`: `from` (`client` or `server`), `leg` (`received` or `sent`), `offset`, `bytes`;
 //!   `times=N` repeats the bytes; `view=plain` says that TLS carried them.

@@ -10,7 +10,7 @@ use chrono::DateTime;
 
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Side, Timestamp, Totals, View,
+    Open, Process, Side, Timestamp, Totals, View,
 };
 
 /// Why text is not a list of events.
@@ -62,6 +62,7 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             listener: fields.endpoint("listener")?,
             target: fields.text("target")?.into(),
             server: if fields.has("server") { Some(fields.endpoint("server")?) } else { None },
+            process: fields.process()?,
         })),
         "connected" => EventKind::Connected(Arc::new(Connected {
             server: fields.endpoint("server")?,
@@ -177,6 +178,16 @@ impl<'a> Fields<'a> {
             "server" => Ok(Side::Server),
             other => Err(format!("{name} '{other}' is neither client nor server")),
         }
+    }
+
+    fn process(&mut self) -> Result<Option<Process>> {
+        if !self.has("process") {
+            return Ok(None);
+        }
+        let text = self.text("process")?;
+        let (pid, name) = text.split_once('/').ok_or("process is not PID/NAME")?;
+        let pid = pid.parse().map_err(|_| format!("process number '{pid}' is no number"))?;
+        Ok(Some(Process::new(pid, name)))
     }
 
     fn view(&mut self) -> Result<View> {

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::event::{CloseReason, Event, EventKind, Leg, Totals, View};
+use crate::event::{CloseReason, Event, EventKind, Leg, Process, Totals, View};
 
 /// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
 /// events back.
@@ -33,6 +33,9 @@ fn kind(kind: &EventKind, out: &mut String) {
             field("target", &open.target, out);
             if let Some(server) = &open.server {
                 field("server", server, out);
+            }
+            if let Some(Process { pid, name, .. }) = &open.process {
+                field("process", &format!("{pid}/{name}"), out);
             }
         }
         EventKind::Connected(connected) => {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Side,
-    Timestamp, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Process,
+    Side, Timestamp, Totals, View,
 };
 use crate::sink::Interest;
 
@@ -62,8 +62,9 @@ fn kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
         (endpoint(), endpoint(), any::<String>(), prop::option::of(endpoint())).prop_map(
             |(client, listener, target, server)| {
-                let target = target.into();
-                EventKind::Open(Arc::new(Open { client, listener, target, server }))
+                let process = server.is_none().then(|| Process::new(7, "a program"));
+                let open = Open::new(client, listener, target).server(server).process(process);
+                EventKind::Open(Arc::new(open))
             }
         ),
         (endpoint(), endpoint()).prop_map(|(server, local)| {
