@@ -8,8 +8,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly PACKAGES=(
-    tshark tcpdump curl nginx redis-server postgresql socat openssl jq tmux iproute2 nftables xxd
-    python3-venv
+    tshark tcpdump curl wget git nginx redis-server postgresql socat openssl jq tmux iproute2
+    nftables xxd python3-venv gcc libc6-dev golang-go nodejs openssh-client openssh-server
+    netcat-openbsd strace
 )
 # An example with this line in its head needs nothing and ends by itself, so that it is run here.
 readonly RUNNABLE='^//! Runs by itself'
@@ -63,11 +64,32 @@ step() {
     echo "    $((SECONDS - started)) s"
 }
 
+# Test modules that open sockets: they run on each way to the kernel.
+readonly ON_SOCKETS="^(bounds|capture|cli|contract|crash|embedding|ends|faults|fidelity|live|loops|\
+programs|relay|rotation|scarce|signals|sinks|status|transform|unix_sockets)::"
+
+# Runs the tests, by io_uring where the kernel permits it; then those on sockets again, by epoll.
 run_tests() {
+    export TCP_TUNN_SKIPPED=$scratch/skipped
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --no-fail-fast
+        cargo nextest run --no-fail-fast --status-level slow
+        echo "==> tests on sockets by epoll"
+        TCP_TUNN_IO=epoll cargo nextest run --no-fail-fast --status-level slow \
+            -E "binary(integration) and test(/$ON_SOCKETS/)"
     else
         cargo test --lib --bins --tests --no-fail-fast
+        TCP_TUNN_IO=epoll cargo test --test integration --no-fail-fast
+    fi
+    count_skipped
+}
+
+# Tests fail where the machine lacks what could be installed; what is left names a kernel feature.
+count_skipped() {
+    if [[ -s $TCP_TUNN_SKIPPED ]]; then
+        echo "    $(wc -l <"$TCP_TUNN_SKIPPED") skipped:"
+        sort -u "$TCP_TUNN_SKIPPED" | sed 's/^/    /'
+    else
+        echo "    none skipped"
     fi
 }
 

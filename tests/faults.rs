@@ -274,35 +274,6 @@ fn a_port_that_needs_rights_is_refused_in_one_line() {
 }
 
 #[test]
-fn where_io_uring_is_forbidden_it_says_what_to_do() {
-    if !confined("exec") {
-        return;
-    }
-    crate::scarce::forbid_io_uring(libc::EPERM);
-    let words = ["io_uring is forbidden here", "kernel.io_uring_disabled=0", "seccomp=unconfined"];
-    refuses(&["--from", LOCAL, "--to", "h:1"], &words);
-}
-
-#[test]
-fn without_lockable_memory_it_relays_or_says_what_to_do() {
-    if !confined(&crate::scarce::lockable(0)) {
-        return;
-    }
-    let ended = Process::run(&["--from", LOCAL, "--to", "h:1", "--stop-after", "duration:1ms"]);
-    match ended.code {
-        // Kernels from 5.12 to 6.13 count a ring's memory elsewhere.
-        Some(0) => println!("it works"),
-        code => {
-            assert_eq!((code, ended.stderr.len()), (Some(1), 1), "{ended:?}");
-            told(
-                &ended,
-                &["tcp_tunn: no memory for an io_uring", "raise RLIMIT_MEMLOCK ('ulimit -l')"],
-            );
-        }
-    }
-}
-
-#[test]
 fn once_it_listens_it_has_the_descriptors_that_it_needs() {
     let mut listened = Vec::new();
     for files in (16..100).step_by(4) {

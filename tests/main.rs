@@ -6,6 +6,7 @@ mod bounds;
 mod capture;
 #[cfg(feature = "cli")]
 mod cli;
+mod confinement;
 mod console;
 mod contract;
 mod crash;
@@ -19,6 +20,8 @@ mod extcap;
 mod faults;
 mod fidelity;
 mod fixtures;
+#[cfg(feature = "run")]
+mod launch;
 #[cfg(feature = "cli")]
 mod live;
 mod loops;

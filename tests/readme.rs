@@ -15,6 +15,7 @@ use std::process::Command;
 use tempfile::tempdir;
 
 use crate::support::process::Process;
+use crate::support::skip::skip;
 
 const MARKS: [&str; 3] = ["display", "service", "setup"];
 
@@ -105,7 +106,7 @@ fn run_in_a_network_of_its_own(script: &str) {
         probe.is_ok_and(|probe| probe.status.success())
     };
     let Some(namespace) = ["-n", "-rn"].into_iter().find(allowed) else {
-        println!("skipped: this machine does not allow a network of one's own");
+        skip("this machine does not allow a network namespace");
         return;
     };
     let ran = Command::new("timeout")

@@ -10,6 +10,7 @@ use tcp_tunn::tunnel::Tunnel;
 use crate::support::bytes::bytes;
 use crate::support::end::{patient, reset};
 use crate::support::events::check_contract;
+use crate::support::skip::skip_without_kernel_feature;
 use crate::support::tunnel::Running;
 
 /// A server for one connection at a time, each treated by `serve`.
@@ -199,7 +200,7 @@ fn stopping_resets_idle_connections_after_the_time_out() {
 #[test]
 fn ipv6_works() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
-        println!("skipped: no IPv6 here");
+        skip_without_kernel_feature("IPv6");
         return;
     };
     let address = listener.local_addr().unwrap();

@@ -12,6 +12,7 @@ use crate::support::bytes::bytes;
 use crate::support::confined::confined;
 use crate::support::end::patient;
 use crate::support::events::check_contract;
+use crate::support::skip::skip;
 use crate::support::tunnel::Running;
 
 /// Serves clients with what they say.
@@ -60,43 +61,6 @@ fn not_reached(to: impl ToString) -> (CloseReason, Duration) {
     tunnel.stop();
     check_contract(&events.all());
     (close, took)
-}
-
-/// Shell text that starts a process that may lock so many bytes of memory.
-pub(crate) fn lockable(bytes: usize) -> String {
-    // Root may lock what it likes, unless it gives the right away.
-    let drop = "if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-ipc_lock'; fi;";
-    format!("{drop} exec $drop prlimit --memlock={bytes}:{bytes}")
-}
-
-#[test]
-fn with_little_lockable_memory_it_works_all_the_same() {
-    if !confined(&lockable(64 * 1024)) {
-        return;
-    }
-    let (tunnel, events) =
-        Running::recorded_with(echo_server("127.0.0.1:0"), |builder| builder.workers(2));
-    for len in [0, 1, 10_000, 4 << 20] {
-        exchange(patient(tunnel.connect()), &bytes(len as u64, len));
-    }
-    events.wait_for_closes(4);
-    tunnel.stop();
-    check_contract(&events.all());
-}
-
-#[test]
-fn without_lockable_memory_it_works_or_says_what_to_do() {
-    if !confined(&lockable(0)) {
-        return;
-    }
-    match Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").bind() {
-        // Kernels from 5.12 to 6.13 count a ring's memory elsewhere.
-        Ok(_) => println!("it works"),
-        Err(error) => {
-            let error = error.to_string();
-            assert!(error.contains("raise RLIMIT_MEMLOCK ('ulimit -l')"), "{error}");
-        }
-    }
 }
 
 /// The processor time that this process has used, from `/proc/self/stat`, in hundredths of a
@@ -178,54 +142,11 @@ fn a_tunnel_that_was_bound_has_all_that_its_workers_need() {
     assert!(!bound[0] && bound.is_sorted() && bound[99], "{bound:?}");
 }
 
-/// Lets the kernel answer `io_uring_setup` with an error, for this thread and those it starts.
-#[expect(unsafe_code, reason = "the standard library sets no filters")]
-pub(crate) fn forbid_io_uring(errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let io_uring_setup = libc::SYS_io_uring_setup as u32;
-    let mut filter = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
-        libc::sock_filter { jf: 1, ..statement(equal, io_uring_setup) },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: prctl reads the program, which lives until it returns, and changes nothing else.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0);
-    }
-}
-
 fn bind_error(from: &str) -> String {
     match Tunnel::builder(from, "127.0.0.1:1").bind() {
         Ok(_) => panic!("{from} was bound"),
         Err(error) => error.to_string(),
     }
-}
-
-#[test]
-fn where_io_uring_is_forbidden_the_error_says_what_to_do() {
-    if !confined("exec") {
-        return;
-    }
-    forbid_io_uring(libc::EPERM);
-    let error = bind_error("127.0.0.1:0");
-    for words in ["io_uring is forbidden here", "kernel.io_uring_disabled", "seccomp"] {
-        assert!(error.contains(words) && !error.contains('\n'), "{error}");
-    }
-}
-
-#[test]
-fn where_there_is_no_io_uring_the_error_says_so() {
-    if !confined("exec") {
-        return;
-    }
-    forbid_io_uring(libc::ENOSYS);
-    let error = bind_error("127.0.0.1:0");
-    assert!(error.contains("the kernel has no io_uring"), "{error}");
 }
 
 #[test]
@@ -284,7 +205,7 @@ fn a_name_whose_first_address_refuses_is_reached_at_the_second() {
     }
     let found: Vec<_> = ("two.test", 0).to_socket_addrs().unwrap().map(|a| a.ip()).collect();
     if found.len() != 2 {
-        println!("skipped: the resolver here knows only {found:?} of two addresses");
+        skip(&format!("the resolver here knows only {found:?} of two addresses"));
         return;
     }
     let server = echo_server(&format!("{}:0", found[1]));
@@ -342,8 +263,8 @@ fn an_upstream_that_swallows_packets_times_out() {
 fn packet_loss_loses_no_byte() {
     // Of all packets, acknowledgements and handshakes among them, one in fifty.
     let loss = "ip link set lo mtu 1500; nft \"add table inet loss;\
-                add chain inet loss all { type filter hook input priority 0; };\
-                add rule inet loss all numgen random mod 50 0 drop\";";
+                add chain inet loss arriving { type filter hook input priority 0; };\
+                add rule inet loss arriving numgen random mod 50 0 drop\";";
     if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} {loss} exec \"$@\"' sh")) {
         return;
     }

@@ -139,10 +139,15 @@ mod tests {
         blocks
     }
 
+    /// A folder on a real disk, most likely: the temporary folder may be in memory.
+    fn on_disk() -> std::path::PathBuf {
+        let test = std::env::current_exe().unwrap();
+        test.parent().unwrap().to_owned()
+    }
+
     #[test]
     fn every_flush_and_every_chunk_leaves_whole_blocks() {
-        // On a real disk where there is one: the temporary folder may be in memory.
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in(on_disk()).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();
         let mut file = DirectFile::new(&ordinary).unwrap();
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn patches_stay_wherever_they_fall() {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let folder = tempfile::tempdir_in(on_disk()).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();
         let mut file = DirectFile::new(&ordinary).unwrap();

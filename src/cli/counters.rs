@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::HumanBytes;
 use tcp_tunn::capture::CaptureStats;
 use tcp_tunn::sink::SinkReport;
-use tcp_tunn::tunnel::{Counts, Handle, Stats, Summary};
+use tcp_tunn::tunnel::{ChosenIo, Counts, Handle, Stats, Summary};
 
 /// What the captures hold. Where there are two they show the same.
 #[derive(Clone, Default)]
@@ -144,18 +144,19 @@ fn open(counts: &Counts) -> u64 {
     counts.connections.saturating_sub(counts.closed)
 }
 
-/// What a tunnel did, when it has ended.
-pub(super) fn summary(summary: &Summary, captures: &Captures) -> String {
+/// What a tunnel did, when it has ended, and why it did so by epoll where it had to.
+pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> String {
     let counts = &summary.counts;
     let dropped = summary.sinks.iter().map(|sink: &SinkReport| sink.dropped_bytes).sum();
-    [
+    let figures = [
         counted(counts.connections, "connection", ""),
         counted(to_server(counts), "byte", " client to server"),
         counted(to_client(counts), "byte", " server to client"),
         counted(captures.largest(CaptureStats::packets).unwrap_or_default(), "packet", ""),
         counted(dropped, "byte", " dropped"),
-    ]
-    .join(", ")
+    ];
+    let io = io.why.as_ref().map(|why| format!("io {}: {why}", io.backend));
+    figures.into_iter().chain(io).collect::<Vec<_>>().join(", ")
 }
 
 fn counted(count: u64, what: &str, how: impl Display) -> String {

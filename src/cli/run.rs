@@ -52,6 +52,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let status = (args.console.is_quiet() && !silent).then(|| stderr.show_status(gauge()));
     let status = status.transpose().context("cannot show the status line")?;
+    let io = tunnel.io().clone();
     let summary = tunnel.run();
     drop(status);
     let summary = summary?;
@@ -60,7 +61,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         if !table.is_empty() {
             tell(table.to_string().trim_end());
         }
-        tell(counters::summary(&summary, &attached.captures));
+        tell(counters::summary(&summary, &attached.captures, &io));
     }
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }

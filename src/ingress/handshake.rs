@@ -157,9 +157,8 @@ impl Rejection {
 fn unknown_protocol(first: u8) -> String {
     // RFC 8446, 5.1: a TLS record that carries a handshake begins with 22.
     let guess = if first == 22 { " (TLS)" } else { "" };
-    format!(
-        "its first byte is {first:#04x}{guess}; a client of this proxy speaks SOCKS4, SOCKS5 or HTTP CONNECT"
-    )
+    let speaks = "a client of this proxy speaks SOCKS4, SOCKS5 or HTTP CONNECT";
+    format!("its first byte is {first:#04x}{guess}; {speaks}")
 }
 
 /// The bytes that a peer sent and that no step of a handshake has used yet.

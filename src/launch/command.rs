@@ -119,6 +119,8 @@ impl Command {
     /// There is no such program, it cannot be executed, or the kernel forbids to catch connects.
     /// The program has not run then.
     pub fn spawn(mut self, handler: impl Handler) -> Result<Child, LaunchError> {
+        // What is known of a program stands there.
+        std::fs::metadata("/proc/self/fd").map_err(LaunchError::of_probe)?;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(io::Error::from)?;

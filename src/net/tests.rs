@@ -6,6 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
+#[path = "../../tests/support/skip.rs"]
+#[expect(dead_code, reason = "no test here needs more than the kernel")]
+mod skip;
+
+use skip::skip_without_kernel_feature;
+
 use bytes::Bytes;
 use socket2::Domain;
 
@@ -26,7 +32,7 @@ fn on_each<F: Future<Output = ()>>(test: impl Fn(Io) -> F) {
     block_on(Backend::Epoll, &test).expect("every kernel has epoll");
     match block_on(Backend::Uring, &test) {
         Err(error) if error.why_epoll().is_some() => {
-            println!("skipped: missing kernel feature: io_uring ({error})");
+            skip_without_kernel_feature(&format!("io_uring ({error})"));
         }
         result => result.expect("there is a ring"),
     }

@@ -15,6 +15,7 @@ use tempfile::tempdir;
 
 use super::{options, talk};
 use crate::support::events::PATIENCE;
+use crate::support::skip::skip;
 use crate::support::talk::Talk;
 use crate::support::verdict::{follow, judge};
 
@@ -104,7 +105,7 @@ fn what_belongs_to_others_is_not_written_where_they_may_have_put_it() {
     mkfifo(&fifo);
     for path in [&file, &fifo] {
         if std::os::unix::fs::chown(path, Some(65534), None).is_err() {
-            println!("skipped: only root can give a file away");
+            skip("only root can give a file away");
             return;
         }
         assert_eq!(create(path).err().unwrap().kind(), ErrorKind::PermissionDenied);

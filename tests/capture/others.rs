@@ -11,6 +11,7 @@ use tcp_tunn::sink::Sink;
 
 use super::{ends, options};
 use crate::support::bytes::bytes;
+use crate::support::skip::skip;
 use crate::support::talk::{Ends, Talk, endpoint, interleave};
 
 /// A Python that has scapy; the test script makes one in an environment of its own.
@@ -114,7 +115,7 @@ fn tcpdump_reads_the_same_bytes() {
 #[test]
 fn scapy_reads_the_same_bytes() {
     let Ok(python) = std::env::var(PYTHON) else {
-        println!("skipped: {PYTHON} names no Python with scapy (try: scripts/test.sh)");
+        skip(&format!("{PYTHON} names no Python with scapy (try: scripts/test.sh)"));
         return;
     };
     let folder = tempfile::tempdir().unwrap();

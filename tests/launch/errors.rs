@@ -208,7 +208,8 @@ fn address_in_memory_is_as_the_program_left_it() {
 /* The address stands in memory that the program itself cannot write. */
 int main(int count, char **args) {
     for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
-        struct sockaddr_in *a = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct sockaddr_in *a = mmap(0, 4096, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         struct sockaddr_in want = {.sin_family = AF_INET, .sin_port = htons(atoi(args[1]))};
         want.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         *a = want;

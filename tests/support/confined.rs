@@ -2,14 +2,21 @@
 
 use std::process::Command;
 
+use super::skip::skip;
+
 const INSIDE: &str = "TCP_TUNN_TEST_CONFINED";
+
+/// Whether this is a process that [`confined`] has started.
+pub(crate) fn is_confined() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
 
 /// Whether this is the confined process. Outside it, runs the test of this thread again by
 /// `sh -c`: `confine` is shell text that ends where the test is to be put, as in
 /// `exec prlimit --memlock=0`. Where the machine does not allow that (`probe` fails the same
-/// way), the test is skipped with a printed line.
+/// way), the test is skipped, which fails in CI.
 pub(crate) fn confined(confine: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_confined() {
         return true;
     }
     let shell = |what: &str| {
@@ -20,7 +27,7 @@ pub(crate) fn confined(confine: &str) -> bool {
     let probe = shell("true").output().unwrap();
     if !probe.status.success() {
         let why = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
-        println!("skipped: this machine does not allow it: {why}");
+        skip(&format!("this machine does not allow '{confine}': {why}"));
         return false;
     }
     let name = std::thread::current().name().unwrap().to_owned();

@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod random;
 #[cfg(feature = "cli")]
 pub(crate) mod server;
+pub(crate) mod skip;
 pub(crate) mod talk;
 pub(crate) mod talker;
 #[cfg(feature = "cli")]

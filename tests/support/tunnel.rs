@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use tcp_tunn::tunnel::{Backend, Builder, Handle, Route, Summary, Tunnel};
+use tcp_tunn::tunnel::{Backend, Builder, ChosenIo, Handle, Route, Summary, Tunnel};
 
 use super::events::{Events, PATIENCE};
 
@@ -25,19 +25,26 @@ pub(crate) struct Running {
     /// Where each route listens.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) handle: Handle,
+    pub(crate) io: ChosenIo,
     thread: Option<JoinHandle<()>>,
     summary: Receiver<Summary>,
 }
 
 impl Running {
     pub(crate) fn start(builder: Builder) -> Self {
-        let tunnel = builder.io(backend()).bind().unwrap();
+        Self::start_by(builder, backend())
+    }
+
+    /// As [`start`](Self::start), by this way to the kernel, whatever this run is for.
+    pub(crate) fn start_by(builder: Builder, backend: Backend) -> Self {
+        let tunnel = builder.io(backend).bind().unwrap();
+        let io = tunnel.io().clone();
         let listening = |route: &Route| route.listening().socket_addr().unwrap();
         let addresses: Vec<_> = tunnel.routes().iter().map(listening).collect();
         let handle = tunnel.handle();
         let (ended, summary) = mpsc::channel();
         let thread = std::thread::spawn(move || drop(ended.send(tunnel.run().unwrap())));
-        Self { address: addresses[0], addresses, handle, thread: Some(thread), summary }
+        Self { address: addresses[0], addresses, handle, io, thread: Some(thread), summary }
     }
 
     /// A tunnel to `to` from a free port, and what it records.
