@@ -27,7 +27,7 @@ async fn main() -> support::Outcome {
         }))
     };
     let tunnel = Tunnel::builder("127.0.0.1:0", support::http_server()?).codec(codec).bind()?;
-    let address = tunnel.routes()[0].listening().socket_addr().ok_or("no TCP address")?;
+    let address = tunnel.listening()[0].address().socket_addr().ok_or("no TCP address")?;
     let handle = tunnel.handle();
     let running = spawn_blocking(|| tunnel.run());
     let client = spawn_blocking(move || {

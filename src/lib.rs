@@ -54,7 +54,7 @@
 //!         Ok(())
 //!     })
 //!     .bind()?;
-//! let from = tunnel.routes()[0].listening().to_string();
+//! let from = tunnel.listening()[0].address().to_string();
 //! let handle = tunnel.handle();
 //!
 //! // A client that talks through it, and then stops it.

@@ -24,7 +24,7 @@ fn echo() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
 
 /// A thread that talks through `tunnel` once, and then stops it.
 fn talk_and_stop(tunnel: &Tunnel) -> std::thread::JoinHandle<()> {
-    let address = tunnel.routes()[0].listening().socket_addr().unwrap();
+    let address = tunnel.listening()[0].address().socket_addr().unwrap();
     let handle = tunnel.handle();
     std::thread::spawn(move || {
         let mut client = TcpStream::connect(address).unwrap();
@@ -123,7 +123,7 @@ fn a_tunnel_that_nobody_awaits_any_more_is_aborted() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
         let tunnel = Tunnel::builder("127.0.0.1:0", to).sink(sink).bind().unwrap();
-        let address = tunnel.routes()[0].listening().socket_addr().unwrap();
+        let address = tunnel.listening()[0].address().socket_addr().unwrap();
         let mut client = TcpStream::connect(address).unwrap();
         let is_connected = |event: &Event| matches!(event.kind, EventKind::Connected(_));
         let (connecting, closing) = (seen.clone(), seen);

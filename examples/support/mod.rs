@@ -16,7 +16,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Runs `tunnel` on a thread for as long as `talk` talks through it, given where it listens.
 pub(crate) fn run<T>(tunnel: Tunnel, talk: impl FnOnce(SocketAddr) -> io::Result<T>) -> Outcome<T> {
-    let address = tunnel.routes()[0].listening().socket_addr().ok_or("no TCP address")?;
+    let address = tunnel.listening()[0].address().socket_addr().ok_or("no TCP address")?;
     let handle = tunnel.handle();
     let running = thread::spawn(|| tunnel.run());
     let said = talk(address);

@@ -68,8 +68,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Tells where clients and readers may connect to.
 fn tell_where(tunnel: &Tunnel, attached: &Attached) {
-    for route in tunnel.routes() {
-        tell(format_args!("listening on {} -> {}", route.listening(), route.target()));
+    for listening in tunnel.listening() {
+        tell(format_args!("listening on {listening}"));
     }
     if let Some(address) = attached.over_ip {
         let reachable = from_here(address);

@@ -3,23 +3,83 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 
 use super::readiness::Readiness;
-use super::socket::{Owner, Socket, keep_urgent_bytes};
+use super::socket::{Owner, Socket, keep_urgent_bytes, switch_on};
 
-/// Connects to a TCP address. The future may be dropped, which closes the socket. The packets may
-/// take no more than `hops`, where that is given.
-pub(crate) async fn connect_tcp(address: SocketAddr, hops: Option<u8>) -> io::Result<Socket> {
-    connect(Domain::for_address(address), &address.into(), hops).await
+/// How a TCP connection is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectOptions {
+    /// No more hops than these for its packets.
+    pub(crate) hops: Option<u8>,
+    /// Where it comes from; port 0 is any.
+    pub(crate) source: Option<SocketAddr>,
+}
+
+impl ConnectOptions {
+    fn apply(self, socket: &RawSocket, domain: Domain) -> io::Result<()> {
+        match self.hops {
+            Some(hops) if domain == Domain::IPV4 => socket.set_ttl_v4(hops.into())?,
+            Some(hops) => socket.set_unicast_hops_v6(hops.into())?,
+            None => {}
+        }
+        let Some(source) = self.source else { return Ok(()) };
+        if source.port() == 0 {
+            // The kernel then chooses a port for the pair of addresses: as many as without.
+            let _ = switch_on(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+        } else {
+            socket.set_reuse_address(true)?;
+        }
+        socket.bind(&source.into())
+    }
+}
+
+/// Connects to a TCP address. The future may be dropped, which closes the socket.
+pub(crate) async fn connect_tcp(
+    address: SocketAddr,
+    options: ConnectOptions,
+) -> io::Result<Socket> {
+    connect(Domain::for_address(address), &address.into(), options).await
 }
 
 /// Connects to a unix socket. The future may be dropped, which closes the socket.
 pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
-    connect(Domain::UNIX, &SockAddr::unix(path)?, None).await
+    connect(Domain::UNIX, &SockAddr::unix(path)?, ConnectOptions::default()).await
+}
+
+/// An address and a port of this machine that a connection to `destination` may come from, held
+/// while the socket lives. `ip` is the address where it is given.
+pub(crate) fn reserve_source(
+    destination: SocketAddr,
+    ip: Option<IpAddr>,
+) -> io::Result<(OwnedFd, SocketAddr)> {
+    let ip = match ip {
+        Some(ip) => ip,
+        // Connecting a UDP socket sends nothing, and finds the address that the routes choose.
+        None => {
+            let probe = UdpSocket::bind(unspecified_like(destination))?;
+            probe.connect(destination)?;
+            probe.local_addr()?.ip()
+        }
+    };
+    let socket = RawSocket::new(Domain::for_address(destination), Type::STREAM.cloexec(), None)?;
+    // Two sockets may have one address if both say so and neither listens.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(ip, 0).into())?;
+    let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((socket.into(), source))
+}
+
+const fn unspecified_like(address: SocketAddr) -> SocketAddr {
+    let ip = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
 }
 
 /// Whether this machine can send to `address` at all, as far as it knows; no packet is sent.
@@ -28,10 +88,7 @@ pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
 /// in use, and also when there is no local address to connect from, as for `::1` where IPv6 is
 /// switched off.
 pub(crate) fn can_send_to(address: SocketAddr) -> bool {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
+    let any = unspecified_like(address);
     UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
@@ -40,13 +97,13 @@ pub(crate) fn is_own_address(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
-async fn connect(domain: Domain, address: &SockAddr, hops: Option<u8>) -> io::Result<Socket> {
+async fn connect(
+    domain: Domain,
+    address: &SockAddr,
+    options: ConnectOptions,
+) -> io::Result<Socket> {
     let socket = RawSocket::new(domain, Type::STREAM.nonblocking().cloexec(), None)?;
-    match hops {
-        Some(hops) if domain == Domain::IPV4 => socket.set_ttl_v4(hops.into())?,
-        Some(hops) => socket.set_unicast_hops_v6(hops.into())?,
-        None => {}
-    }
+    options.apply(&socket, domain)?;
     keep_urgent_bytes(&SockRef::from(&socket));
     let mut result = socket.connect(address);
     if result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINPROGRESS)) {

@@ -12,36 +12,34 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use super::io::Io;
-use super::socket::{Owner, Socket, canonical, keep_urgent_bytes};
+use super::socket::{Owner, Socket, canonical, keep_urgent_bytes, switch_on};
 
 /// Clients that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Binds a TCP address and listens. Fails when another socket listens there.
-pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+/// Binds a TCP address and listens. Fails when another socket listens there. Where `is_transparent`
+/// it takes clients of other addresses, too, if the kernel allows it (`IP_TRANSPARENT`).
+pub(crate) fn bind_tcp(address: SocketAddr, is_transparent: bool) -> io::Result<OwnedFd> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM.cloexec(), None)?;
+    if is_transparent {
+        // It needs CAP_NET_ADMIN, and only TPROXY needs it.
+        let _ = match address {
+            SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+            SocketAddr::V6(_) => switch_on(&socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+        };
+    }
     // So that the port is free at once for the next start. SO_REUSEPORT is left out on purpose:
     // it would let a second program listen here unseen.
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit both: set after the accept it might be too late for the first byte.
     socket.set_tcp_nodelay(true)?;
     keep_urgent_bytes(&SockRef::from(&socket));
-    save_syn(&socket);
+    // The kernel keeps the first packet of each client, for `hops_left`. Where it knows no such
+    // option, a loop through other processes is not noticed.
+    let _ = switch_on(&socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Has the kernel keep the first packet of each client, for [`hops_left`].
-fn save_syn(socket: &RawSocket) {
-    let on: libc::c_int = 1;
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
-    let value = (&raw const on).cast();
-    // SAFETY: the option reads one int from the address it is given, which is that of one. Where
-    // it is not known, a loop through other processes is not noticed.
-    unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, value, len)
-    };
 }
 
 /// How many hops the first packet of a client had left when it came here.

@@ -30,7 +30,9 @@ mod turn;
 mod uring;
 
 pub(crate) use chunk::Chunk;
-pub(crate) use connect::{can_send_to, connect_tcp, connect_unix, is_own_address};
+pub(crate) use connect::{
+    ConnectOptions, can_send_to, connect_tcp, connect_unix, is_own_address, reserve_source,
+};
 pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;

@@ -2,13 +2,13 @@
 
 use std::cell::{Cell, OnceCell};
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::net::connect_unspec;
-use socket2::{Domain, SockRef};
+use socket2::{Domain, SockRef, TcpKeepalive};
 
 use super::readiness::Readiness;
 
@@ -56,6 +56,16 @@ impl Socket {
     pub(super) fn new(fd: Owner, family: Domain) -> Self {
         let (readiness, never_blocks) = (OnceCell::new(), Cell::new(false));
         Self(Rc::new(Inner { readiness, fd, family, never_blocks }))
+    }
+
+    /// Takes a connected TCP socket in blocking mode.
+    pub(crate) fn adopt(stream: TcpStream) -> io::Result<Self> {
+        let options = SockRef::from(&stream);
+        keep_urgent_bytes(&options);
+        let family = options.domain()?;
+        let socket = Self::new(Owner::Fd(stream.into()), family);
+        socket.set_nodelay();
+        Ok(socket)
     }
 
     pub(super) fn options(&self) -> SockRef<'_> {
@@ -128,10 +138,46 @@ impl Socket {
         }
     }
 
+    /// Has the kernel ask a peer that is silent for this long whether it is still there. Without
+    /// meaning on a unix socket.
+    pub(crate) fn set_keepalive(&self, after: Duration) {
+        let keepalive = TcpKeepalive::new().with_time(after).with_interval(after);
+        let _ = self.options().set_tcp_keepalive(&keepalive);
+    }
+
+    /// Where the client wanted to connect to before a rule of the firewall brought it here
+    /// (`SO_ORIGINAL_DST` of netfilter); the socket's own address where none did, which is the
+    /// destination of a client that TPROXY brought here.
+    pub(crate) fn original_destination(&self) -> io::Result<Option<SocketAddr>> {
+        let original = match self.0.family {
+            Domain::IPV4 => self.options().original_dst_v4(),
+            Domain::IPV6 => self.options().original_dst_v6(),
+            _ => return Ok(None),
+        };
+        match original.map(|address| address.as_socket()) {
+            Ok(Some(address)) => Ok(Some(canonical(address))),
+            _ => self.local_address(),
+        }
+    }
+
     /// The socket's own address, `None` on a unix socket.
     pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
         Ok(self.options().local_addr()?.as_socket().map(canonical))
     }
+}
+
+/// Switches an option on that is a number.
+pub(super) fn switch_on(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = (&raw const on).cast();
+    // SAFETY: the option reads one int from the address it is given, which is that of one.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Leaves urgent bytes at their place in the stream; by default a read skips them, and they

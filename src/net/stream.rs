@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+
 use super::chunk::Chunk;
 use super::io::Io;
 use super::memory::{Memory, SMALL};
@@ -21,6 +23,8 @@ use super::uring::{RingRead, RingWrite};
 /// nobody is to see it.
 pub(crate) struct Reader {
     source: Source,
+    /// What was read before, to be read again.
+    before: Bytes,
     is_lively: bool,
     way: Way,
 }
@@ -50,7 +54,14 @@ impl Reader {
             Io::Epoll => Way::Epoll { bulk: false },
             Io::Uring(ring) => Way::Uring(RingRead::new(Rc::clone(ring))),
         };
-        Self { source: Source { socket, memory, pipes }, is_lively: false, way }
+        let source = Source { socket, memory, pipes };
+        Self { source, before: Bytes::new(), is_lively: false, way }
+    }
+
+    /// The same, which first reads what was read `before`.
+    pub(crate) fn after(mut self, before: Bytes) -> Self {
+        self.before = before;
+        self
     }
 
     /// Whether the last read may have left something and took no wait, so that others should come
@@ -62,6 +73,9 @@ impl Reader {
     /// What came next; nothing at the end of the stream.
     pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
         self.is_lively = false;
+        if !self.before.is_empty() {
+            return Poll::Ready(Ok(Chunk::Bytes(std::mem::take(&mut self.before))));
+        }
         match &mut self.way {
             Way::Epoll { bulk } => self.source.poll_read(bulk, &mut self.is_lively, context),
             Way::Uring(read) => {

@@ -175,6 +175,11 @@ impl Recorder {
         Ok((Self { lanes: lanes.into(), interest }, SinkThreads(threads)))
     }
 
+    /// The same with no sinks, for what is not to be recorded.
+    pub(crate) fn without_sinks(&self) -> Self {
+        Self { lanes: Arc::new([]), interest: Interest { received: false, sent: false } }
+    }
+
     /// From now on nobody waits for a slow sink; it misses what finds no room.
     pub(crate) fn stop_waiting(&self) {
         self.lanes.iter().for_each(Lane::stop_waiting);

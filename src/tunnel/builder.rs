@@ -10,18 +10,26 @@ use super::error::BindError;
 use super::handle::Handle;
 use super::limits::Limits;
 use super::listen::listen;
+use super::listening::Listening;
 use super::loops::Loops;
-use super::route::Route;
+use super::outgoing::Outgoing;
+use super::routing::{Route, Target};
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
+use crate::ingress::{Credentials, Filter};
 use crate::net::Backend;
 use crate::sink::{Sink, SinkOptions};
 use crate::transform::{Codec, Function, Plain};
 
-/// Describes a tunnel; made by [`Tunnel::builder`], ended by [`bind`](Self::bind).
+/// Describes a tunnel; made by [`Tunnel::builder`], or as the default without a listener; ended by
+/// [`bind`](Self::bind).
 #[must_use]
 pub struct Builder {
-    routes: Vec<(String, String)>,
+    listeners: Vec<(String, To)>,
+    expects_proxy_header: bool,
+    route: Option<Box<dyn Route>>,
+    outgoing: Outgoing,
+    filter: Filter,
     limits: Limits,
     workers: usize,
     codec: Plain,
@@ -30,13 +38,83 @@ pub struct Builder {
     backend: Backend,
 }
 
+/// Where the clients of a listener go, as it was given.
+#[derive(Debug)]
+enum To {
+    Address(String),
+    Target(Target),
+}
+
 /// More threads than any machine has cores for; each has a ring of its own.
 const WORKERS_MAX: usize = 1024;
+
+impl Default for Builder {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            listeners: Vec::new(),
+            expects_proxy_header: false,
+            route: None,
+            outgoing: Outgoing::default(),
+            filter: Filter::default(),
+            limits: Limits::default(),
+            workers: cores.min(4),
+            codec: Plain::default(),
+            sinks: Vec::new(),
+            wall_clock: Arc::new(SystemTime::now),
+            backend: Backend::Auto,
+        }
+    }
+}
 
 impl Builder {
     /// Listens on `from` too and connects its clients to `to`.
     pub fn route(mut self, from: impl ToString, to: impl ToString) -> Self {
-        self.routes.push((from.to_string(), to.to_string()));
+        self.listeners.push((from.to_string(), To::Address(to.to_string())));
+        self
+    }
+
+    /// Listens on `from` too, as a proxy: each client names its destination by SOCKS4, SOCKS4a,
+    /// SOCKS5 or HTTP CONNECT, and, with `credentials`, logs in.
+    ///
+    /// Whoever can connect to `from` may reach what this machine reaches: without credentials
+    /// listen on a loopback address only.
+    pub fn proxy(mut self, from: impl ToString, credentials: Option<Credentials>) -> Self {
+        let target = Target::Proxy { credentials: credentials.map(Arc::new) };
+        self.listeners.push((from.to_string(), To::Target(target)));
+        self
+    }
+
+    /// Listens on `from` too, and connects each client to where it was headed before a rule of
+    /// the firewall (REDIRECT or TPROXY of netfilter) brought it here.
+    pub fn transparent(mut self, from: impl ToString) -> Self {
+        self.listeners.push((from.to_string(), To::Target(Target::Original)));
+        self
+    }
+
+    /// Expects a header of the PROXY protocol, version 1 or 2, before each client's own bytes, on
+    /// every listener: the client is then who the header says. Clients without one are reset.
+    pub const fn expect_proxy_header(mut self) -> Self {
+        self.expects_proxy_header = true;
+        self
+    }
+
+    /// Has `route` decide where each client is connected to.
+    pub fn route_by(mut self, route: impl Route) -> Self {
+        self.route = Some(Box::new(route));
+        self
+    }
+
+    /// Sets how servers are reached. By default directly.
+    pub fn outgoing(mut self, outgoing: Outgoing) -> Self {
+        self.outgoing = outgoing;
+        self
+    }
+
+    /// Records only connections to destinations that `filter` lets through. The others are
+    /// relayed, and no sink sees them.
+    pub fn record_only(mut self, filter: Filter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -124,23 +202,32 @@ impl Builder {
     /// descriptors, memory or threads for all workers. Nothing is left open then.
     pub fn bind(self) -> Result<Tunnel, BindError> {
         let mut parsed = Vec::new();
-        for (from, to) in &self.routes {
-            parsed.push((from.parse::<Address>()?, to.parse::<Address>()?));
+        for (from, to) in self.listeners {
+            let target = match to {
+                To::Address(to) => Target::Address(to.parse()?),
+                To::Target(target) => target,
+            };
+            parsed.push((from.parse::<Address>()?, target));
         }
-        let mut routes = Vec::new();
+        let mut listening = Vec::new();
         for (from, target) in parsed {
-            for listening in listen(&from)? {
-                routes.push(Route { listening, target: target.clone() });
+            for socket in listen(&from, matches!(target, Target::Original))? {
+                let (target, expects_proxy_header) = (target.clone(), self.expects_proxy_header);
+                listening.push(Listening { socket, target, expects_proxy_header });
             }
         }
-        let loops = Loops::of(&routes).map_err(|circle| {
-            let circle = circle.into_iter().map(|index| format!("{:?}", routes[index]));
+        let loops = Loops::of(&listening).map_err(|circle| {
+            let circle = circle.into_iter().map(|index| listening[index].to_string());
             BindError::Loop { routes: circle.collect::<Vec<_>>().join(", ") }
         })?;
-        let routes = Arc::from(routes);
-        let (pool, io) = WorkerPool::spawn(&routes, self.workers, self.backend)?;
+        let listening = Arc::from(listening);
+        let (pool, io) = WorkerPool::spawn(&listening, self.workers, self.backend)?;
         Ok(Tunnel {
-            routes,
+            listening,
+            route: self.route,
+            outgoing: self.outgoing,
+            filter: self.filter,
+            catching: Vec::new(),
             pool,
             io,
             loops,
@@ -157,7 +244,10 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Builder");
-        debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
+        debug
+            .field("listeners", &self.listeners)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,15 +255,6 @@ impl Tunnel {
     /// Describes a tunnel from an address to listen on to one to connect to, both written as
     /// [`Address`] says. They are looked at by [`Builder::bind`].
     pub fn builder(from: impl ToString, to: impl ToString) -> Builder {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Builder {
-            routes: vec![(from.to_string(), to.to_string())],
-            limits: Limits::default(),
-            workers: cores.min(4),
-            codec: Plain::default(),
-            sinks: Vec::new(),
-            wall_clock: Arc::new(SystemTime::now),
-            backend: Backend::Auto,
-        }
+        Builder::default().route(from, to)
     }
 }

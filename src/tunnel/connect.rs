@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::backoff::Backoff;
 use crate::event::{CloseReason, Connected, Endpoint};
-use crate::net::{self, Socket};
+use crate::net::{self, ConnectOptions, Socket};
 
 /// A place to connect to.
 #[derive(Clone, Debug)]
@@ -32,11 +32,11 @@ impl From<&Candidate> for Endpoint {
 pub(super) async fn connect(
     candidates: &[Candidate],
     limit: Duration,
-    hops: Option<u8>,
+    options: ConnectOptions,
 ) -> Result<(Socket, Connected), CloseReason> {
     let mut reason = CloseReason::ConnectTimeout;
     for candidate in candidates {
-        match timeout(limit, connect_when_possible(candidate, hops)).await {
+        match timeout(limit, connect_when_possible(candidate, options)).await {
             Ok(Ok(socket)) => return Ok(connected(socket, candidate)),
             Ok(Err(error)) => reason = reason_of(&error),
             Err(_) => reason = CloseReason::ConnectTimeout,
@@ -47,13 +47,16 @@ pub(super) async fn connect(
 }
 
 /// Connects; where descriptors or ports are scarce, as soon as they are not.
-async fn connect_when_possible(candidate: &Candidate, hops: Option<u8>) -> io::Result<Socket> {
+async fn connect_when_possible(
+    candidate: &Candidate,
+    options: ConnectOptions,
+) -> io::Result<Socket> {
     let mut backoff = Backoff::default();
     loop {
         let result = match candidate {
             Candidate::Tcp(address) => {
-                let hops = hops.filter(|_| net::is_own_address(address.ip()));
-                net::connect_tcp(*address, hops).await
+                let hops = options.hops.filter(|_| net::is_own_address(address.ip()));
+                net::connect_tcp(*address, ConnectOptions { hops, ..options }).await
             }
             Candidate::Unix(path) => net::connect_unix(path).await,
         };

@@ -6,66 +6,105 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect::{Candidate, connect};
+use super::address::Address;
+use super::arriving::{Arrived, arrive, decide};
 use super::counters::Passed;
-use super::driver::{Driver, Reached};
+use super::driver::Driver;
 use super::hops::Hops;
+use super::reaching::{Found, Reach};
 use super::recording::Recording;
+use super::routing::Arrival;
 use super::shared::Worker;
 use super::transforming::Transforms;
 use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open, Timestamp};
+use crate::ingress::Subject;
 use crate::net::Socket;
 use crate::sink::Tap;
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// A client that was accepted, and where it is to be connected.
+/// A client that was accepted.
 pub(super) struct Accepted {
     pub(super) socket: Socket,
     pub(super) peer: Option<SocketAddr>,
     pub(super) at: Timestamp,
     /// The tunnel's address that the client connected to.
     pub(super) listener: Endpoint,
-    /// The number of its route.
-    pub(super) route: usize,
+    /// The number of its listening socket.
+    pub(super) listening: usize,
 }
 
 /// Serves one client to its end, and records all of it.
-pub(super) async fn serve(worker: &Rc<Worker>, id: ConnectionId, accepted: Accepted) {
-    let shared = &worker.shared;
-    let passed = worker.counters().opened(id);
-    let Accepted { socket, peer, at, listener, route } = accepted;
-    let target = shared.routes[route].target.clone();
+pub(super) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    if let Some(arrived) = arrive(&worker, accepted).await {
+        serve_arrived(worker, arrived).await;
+    }
+}
 
-    let (resolver, name) = (Arc::clone(shared), target.clone());
-    let mut resolving = Box::pin(async move { resolver.resolver.resolve(&name).await });
-    let early = tokio::time::timeout(OPEN_AT_ONCE, &mut resolving).await.ok();
-    let known = early.as_ref().and_then(|found| match found.as_deref() {
-        Ok([only]) => Some(Endpoint::from(only)),
-        _ => None,
-    });
-    let client = peer.map_or(Endpoint::Unix(None), Endpoint::Tcp);
-    let open = Arc::new(Open::new(client, listener, target.to_string()).server(known));
-    let tap = Tap::open(shared.recorder.clone(), id, at, Arc::clone(&open)).await;
+/// Serves a client whose destination is known.
+pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
+    if decide(&worker, &mut arrived).await.is_none() {
+        return;
+    }
+    let Arrived { arrival, at, answer, listening, peer, source } = arrived;
+    let shared = &worker.shared;
+    let id = shared.next_connection();
+    let passed = worker.counters().opened(id);
+    let (found, only) = find(&worker, &arrival).await;
+    let is_recorded = listening.is_none() || is_recorded(&worker, &arrival, only.as_ref());
+    let open =
+        Open::new(arrival.client.clone(), arrival.listener.clone(), arrival.wanted.to_string());
+    let open = Arc::new(open.server(only).process(arrival.process.clone()));
+    let recorder =
+        if is_recorded { shared.recorder.clone() } else { shared.recorder.without_sinks() };
+    let tap = Tap::open(recorder, id, at, Arc::clone(&open)).await;
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));
-    let closing = Closing { worker, id, tap: &tap, passed: &passed, closed: &closed };
-    let hops = Hops::left_to(&socket, peer);
-    let (all, limit) = (Arc::clone(shared), shared.limits.connect_timeout);
-    let reaching = Box::pin(async move {
-        let found: Result<Vec<Candidate>, CloseReason> = match early {
-            Some(found) => found,
-            None => resolving.await,
-        };
-        let found = all.without_loops(route, found?, hops)?;
-        let reached: Reached = connect(&found, limit, hops.for_next()).await;
-        reached
-    });
-    let recording = Recording::new(worker, &tap, &passed, &closed);
+    let closing = Closing { worker: &worker, id, tap: &tap, passed: &passed, closed: &closed };
+    let client = answer.socket().cloned();
+    let hops = client.as_ref().map_or_else(Hops::unknown, |client| Hops::left_to(client, peer));
+    let worker_too = Rc::clone(&worker);
+    let reach = Reach { worker: worker_too, arrival, answer, hops, listening, found, source };
+    let recording = Recording::new(&worker, &tap, &passed, &closed);
     let transforms = Transforms::new(shared.codec.as_deref(), id, open);
-    Driver::new(worker, recording, socket, reaching, transforms).run().await;
+    Driver::new(&worker, recording, client, Box::pin(reach.run()), transforms).run().await;
     drop(closing);
+}
+
+/// What the resolver says, or will say, of the places to connect to; and the server's address where
+/// it is certain by now.
+async fn find(worker: &Worker, arrival: &Arrival) -> (Found, Option<Endpoint>) {
+    let shared = Arc::clone(&worker.shared);
+    let proxy = shared.outgoing.via.as_ref().map(|via| Address::from(via.proxy().clone()));
+    let is_direct = proxy.is_none();
+    let address = proxy.unwrap_or_else(|| arrival.wanted.clone());
+    let mut resolving: Found = Box::pin(async move { shared.resolver.resolve(&address).await });
+    let early = tokio::time::timeout(OPEN_AT_ONCE, &mut resolving).await.ok();
+    let server = match (&arrival.wanted, &early) {
+        (Address::Ip(address), _) => Some(Endpoint::Tcp(*address)),
+        (_, Some(Ok(found))) if is_direct && found.len() == 1 => found.first().map(Endpoint::from),
+        _ => None,
+    };
+    match early {
+        Some(found) => (Box::pin(std::future::ready(found)), server),
+        None => (resolving, server),
+    }
+}
+
+/// Whether the sinks are to see a connection.
+fn is_recorded(worker: &Worker, arrival: &Arrival, server: Option<&Endpoint>) -> bool {
+    let filter = &worker.shared.filter;
+    if filter.is_empty() {
+        return true;
+    }
+    let destination = arrival.wanted.destination();
+    let name = destination.as_ref().and_then(|destination| destination.name());
+    filter.matches(Subject {
+        names: name.as_slice(),
+        ip: server.and_then(Endpoint::socket_addr).map(|address| address.ip()),
+        port: destination.as_ref().map(|destination| destination.port()),
+    })
 }
 
 /// Records the close when the connection's task is done with, even by a panic.

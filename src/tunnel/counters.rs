@@ -51,6 +51,7 @@ impl Passed {
 pub(super) struct Counters {
     opened: AtomicU64,
     closed: AtomicU64,
+    rejected: AtomicU64,
     bytes: Bytes,
     open: Mutex<BTreeMap<ConnectionId, Arc<Passed>>>,
 }
@@ -67,6 +68,11 @@ impl Counters {
     pub(super) fn closed(&self, id: ConnectionId) {
         self.open().remove(&id);
         self.closed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a client that never became a connection.
+    pub(super) fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
     }
 
     /// Counts bytes of a connection; how many of this direction and leg it had before.
@@ -105,6 +111,9 @@ pub struct Counts {
     pub connections: u64,
     /// Connections that have ended.
     pub closed: u64,
+    /// Clients that were rejected before their destination was known, such as a port scan; they
+    /// are no connections.
+    pub rejected: u64,
     /// Bytes that passed, those of open connections included.
     pub totals: BothTotals,
 }
@@ -115,6 +124,7 @@ impl Counts {
         let mut sum = Self::default();
         for worker in workers {
             sum.closed += worker.closed.load(Relaxed);
+            sum.rejected += worker.rejected.load(Relaxed);
             sum.connections += worker.opened.load(Relaxed);
             let worker = worker.bytes.totals();
             for direction in [Direction::ClientToServer, Direction::ServerToClient] {

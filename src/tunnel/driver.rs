@@ -6,14 +6,16 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::time::Sleep;
 
 use super::clock::Moment;
 use super::phases::Phase;
+use super::reaching::{Reached, Unreached};
 use super::recording::Recording;
 use super::shared::Worker;
 use super::transforming::Transforms;
-use crate::event::{CloseReason, Connected, Direction, Side};
+use crate::event::{Direction, Side};
 use crate::net::{self, Chunk, Io, PipePool, Reader, Socket, Write};
 use crate::relay::{Action, Actions, Emit, Fault, Input, Payload, Relay, Timeouts};
 
@@ -25,9 +27,6 @@ impl Payload for Chunk {
 
 /// A future that the driver polls until it is done.
 type Waiting<T> = Option<Pin<Box<dyn Future<Output = T>>>>;
-
-/// A server that was reached, or why it was not.
-pub(super) type Reached = Result<(Socket, Connected), CloseReason>;
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 /// So much is done for one connection before others have their turn.
@@ -62,7 +61,7 @@ pub(super) struct Driver<'a> {
     actions: Actions<Chunk>,
     /// By side.
     ports: [Port; 2],
-    reaching: Waiting<Reached>,
+    reaching: Waiting<Result<Reached, Unreached>>,
     transforms: Transforms<'a>,
     recording: Recording<'a>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -76,8 +75,8 @@ impl<'a> Driver<'a> {
     pub(super) fn new(
         worker: &'a Rc<Worker>,
         recording: Recording<'a>,
-        client: Socket,
-        reaching: Pin<Box<dyn Future<Output = Reached>>>,
+        client: Option<Socket>,
+        reaching: Pin<Box<dyn Future<Output = Result<Reached, Unreached>>>>,
         transforms: Transforms<'a>,
     ) -> Self {
         let limits = &worker.shared.limits;
@@ -86,7 +85,7 @@ impl<'a> Driver<'a> {
         let mut actions = Actions::new();
         let now = worker.shared.clock.now();
         let relay = Relay::new(timeouts, now.elapsed, &mut actions);
-        let client = Port { socket: Some(client), ..Port::default() };
+        let client = Port { socket: client, ..Port::default() };
         let mut driver = Self {
             worker,
             relay,
@@ -234,24 +233,28 @@ impl<'a> Driver<'a> {
         let Poll::Ready(reached) = reaching.as_mut().poll(context) else { return false };
         self.reaching = None;
         match reached {
-            Ok((socket, connected)) => self.connected(socket, connected),
-            Err(reason) => self.give(Input::ConnectFailed { reason, is_told: false }),
+            Ok(reached) => self.connected(reached),
+            Err(Unreached { reason, is_told }) => {
+                self.give(Input::ConnectFailed { reason, is_told });
+            }
         }
         true
     }
 
-    fn connected(&mut self, server: Socket, connected: Connected) {
+    fn connected(&mut self, reached: Reached) {
+        let Reached { client, server, connected, before } = reached;
         server.set_nodelay();
         self.recording.set_connected(connected);
         // From now on its reads tell.
         self.ports[Side::Client as usize].failure = None;
+        self.ports[Side::Client as usize].socket = Some(client);
         self.ports[Side::Server as usize].socket = Some(server);
         let made = self.transforms.make();
-        for side in SIDES {
+        for (side, before) in SIDES.into_iter().zip(before) {
             let direction = Direction::from(side);
             let is_unseen = !self.recording.sees_data() && !self.transforms.has(direction);
             let pipes = is_unseen.then(|| self.worker.pipes.clone());
-            self.make_reader(side, pipes);
+            self.make_reader(side, before, pipes);
         }
         let transformed =
             [Direction::ClientToServer, Direction::ServerToClient].map(|d| self.transforms.has(d));
@@ -261,11 +264,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn make_reader(&mut self, side: Side, pipes: Option<PipePool>) {
+    fn make_reader(&mut self, side: Side, before: Bytes, pipes: Option<PipePool>) {
         let port = &mut self.ports[side as usize];
         let memory = Rc::clone(&self.worker.memory);
-        port.reader =
-            port.socket.clone().map(|socket| Reader::new(&self.worker.io, socket, memory, pipes));
+        let reader = |socket| Reader::new(&self.worker.io, socket, memory, pipes).after(before);
+        port.reader = port.socket.clone().map(reader);
     }
 
     fn poll_read(&mut self, from: Side, context: &mut Context<'_>) -> bool {

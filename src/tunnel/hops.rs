@@ -13,6 +13,10 @@ const COST: u8 = 4;
 pub(super) struct Hops(Option<u8>);
 
 impl Hops {
+    pub(super) const fn unknown() -> Self {
+        Self(None)
+    }
+
     pub(super) fn left_to(client: &Socket, peer: Option<SocketAddr>) -> Self {
         let is_here = peer.is_some_and(|peer| {
             let own = || client.local_address().ok().flatten();

@@ -13,7 +13,7 @@ use crate::net;
 
 /// A listening socket. Dropping it closes it and removes its file, if it made one that is still
 /// there.
-pub(super) struct Listening {
+pub(super) struct ListeningSocket {
     pub(super) fd: OwnedFd,
     pub(super) endpoint: Endpoint,
     _file: Option<SocketFile>,
@@ -46,17 +46,22 @@ fn file_id(path: &Path) -> Option<(u64, u64)> {
 }
 
 /// Listens on every address that `address` stands for.
-pub(super) fn listen(address: &Address) -> Result<Vec<Listening>, BindError> {
+pub(super) fn listen(
+    address: &Address,
+    is_transparent: bool,
+) -> Result<Vec<ListeningSocket>, BindError> {
     match address {
-        Address::Ip(ip) => Ok(vec![listen_tcp(*ip, address)?]),
+        Address::Ip(ip) => Ok(vec![listen_tcp(*ip, address, is_transparent)?]),
         Address::Name { host, port } => {
             let resolved = (host.as_str(), *port).to_socket_addrs();
             let mut addresses: Vec<_> = resolved
                 .map_err(|source| BindError::Resolve { address: address.to_string(), source })?
                 .collect();
             addresses.dedup();
-            let (good, mut bad): (Vec<_>, Vec<_>) =
-                addresses.into_iter().map(|ip| listen_tcp(ip, address)).partition(Result::is_ok);
+            let (good, mut bad): (Vec<_>, Vec<_>) = addresses
+                .into_iter()
+                .map(|ip| listen_tcp(ip, address, is_transparent))
+                .partition(Result::is_ok);
             // `localhost` may stand for an IPv6 address that this machine does not have; one in
             // use is another matter.
             bad.retain(|result| good.is_empty() || !is_missing_family(result));
@@ -66,20 +71,24 @@ pub(super) fn listen(address: &Address) -> Result<Vec<Listening>, BindError> {
     }
 }
 
-fn is_missing_family(result: &Result<Listening, BindError>) -> bool {
+fn is_missing_family(result: &Result<ListeningSocket, BindError>) -> bool {
     let Err(BindError::Listen { source, .. }) = result else { return false };
     matches!(source.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 
-fn listen_tcp(ip: SocketAddr, address: &Address) -> Result<Listening, BindError> {
-    let bound = net::bind_tcp(ip).and_then(|fd| {
+fn listen_tcp(
+    ip: SocketAddr,
+    address: &Address,
+    is_transparent: bool,
+) -> Result<ListeningSocket, BindError> {
+    let bound = net::bind_tcp(ip, is_transparent).and_then(|fd| {
         let bound = net::bound_address(&fd)?.unwrap_or(ip);
-        Ok(Listening { fd, endpoint: bound.into(), _file: None })
+        Ok(ListeningSocket { fd, endpoint: bound.into(), _file: None })
     });
     bound.map_err(|source| listen_error(source, address))
 }
 
-fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
+fn listen_unix(path: &Path, address: &Address) -> Result<ListeningSocket, BindError> {
     let mut bound = net::bind_unix(path);
     if bound.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AddrInUse)
         && net::is_abandoned_unix(path)
@@ -88,7 +97,7 @@ fn listen_unix(path: &Path, address: &Address) -> Result<Listening, BindError> {
     }
     let endpoint = Endpoint::Unix(Some(path.into()));
     match bound {
-        Ok(fd) => Ok(Listening { fd, endpoint, _file: Some(SocketFile::new(path)) }),
+        Ok(fd) => Ok(ListeningSocket { fd, endpoint, _file: Some(SocketFile::new(path)) }),
         Err(source) => Err(listen_error(source, address)),
     }
 }

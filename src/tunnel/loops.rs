@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::address::Address;
 use super::connect::Candidate;
-use super::route::Route;
+use super::listening::Listening;
+use super::routing::Target;
 use crate::event::Endpoint;
 use crate::net;
 
@@ -27,10 +28,11 @@ pub(super) struct Loops {
 impl Loops {
     /// What is evident from the addresses; the numbers of the routes that go round in a circle,
     /// where some do.
-    pub(super) fn of(routes: &[Route]) -> Result<Self, Vec<usize>> {
+    pub(super) fn of(routes: &[Listening]) -> Result<Self, Vec<usize>> {
         let mut leads = HashSet::new();
         for (from, route) in routes.iter().enumerate() {
-            for target in evident(&route.target) {
+            let Target::Address(target) = &route.target else { continue };
+            for target in evident(target) {
                 leads.extend(reached(routes, &target).map(|to| (from, to)));
             }
         }
@@ -41,7 +43,7 @@ impl Loops {
     }
 
     /// Whether connecting the clients of route `from` to `candidate` would lead back to them.
-    pub(super) fn closes(&self, routes: &[Route], from: usize, candidate: &Candidate) -> bool {
+    pub(super) fn closes(&self, routes: &[Listening], from: usize, candidate: &Candidate) -> bool {
         let reached: Vec<_> = reached(routes, candidate).map(|to| (from, to)).collect();
         if reached.is_empty() {
             return false;
@@ -89,8 +91,11 @@ fn evident(target: &Address) -> Vec<Candidate> {
 }
 
 /// The routes whose listeners a connect to `candidate` would reach.
-fn reached<'a>(routes: &'a [Route], candidate: &'a Candidate) -> impl Iterator<Item = usize> + 'a {
-    let is_reached = move |route: &Route| match (route.listening(), candidate) {
+fn reached<'a>(
+    routes: &'a [Listening],
+    candidate: &'a Candidate,
+) -> impl Iterator<Item = usize> + 'a {
+    let is_reached = move |route: &Listening| match (route.address(), candidate) {
         (Endpoint::Tcp(listening), Candidate::Tcp(address)) => is_at(*listening, *address),
         (Endpoint::Unix(Some(listening)), Candidate::Unix(path)) => is_same_file(listening, path),
         _ => false,

@@ -1,8 +1,11 @@
 //! Accepting, connecting and relaying: the tunnel itself.
 
 mod address;
+mod answer;
+mod arriving;
 mod backoff;
 mod builder;
+mod catching;
 mod clock;
 mod connect;
 mod connection;
@@ -10,14 +13,20 @@ mod counters;
 mod driver;
 mod error;
 mod handle;
+mod handshaking;
 mod hops;
+#[cfg(feature = "run")]
+mod launched;
 mod limits;
 mod listen;
+mod listening;
 mod loops;
+mod outgoing;
 mod phases;
+mod reaching;
 mod recording;
 mod resolve;
-mod route;
+mod routing;
 mod running;
 mod shared;
 mod slots;
@@ -26,12 +35,18 @@ mod worker;
 mod worker_pool;
 
 pub use address::{Address, AddressError};
+pub use answer::Caught;
 pub use builder::Builder;
+pub use catching::Catcher;
 pub use counters::Counts;
 pub use error::{BindError, RingError, RunError};
 pub use handle::{Handle, Stats, Summary};
+#[cfg(feature = "run")]
+pub use launched::Launched;
 pub use limits::Limits;
-pub use route::Route;
+pub use listening::Listening;
+pub use outgoing::Outgoing;
+pub use routing::{Arrival, Decision, Route, Target};
 pub use running::Tunnel;
 pub use worker_pool::ChosenIo;
 

@@ -1,24 +1,28 @@
 //! A tunnel that listens, and running it to its end.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
 
+use super::catching::{Catcher, Catching};
 use super::clock::{Clock, WallClock};
 use super::counters::Counts;
 use super::error::RunError;
 use super::handle::{Handle, Summary};
 use super::limits::Limits;
+use super::listening::Listening;
 use super::loops::Loops;
+use super::outgoing::Outgoing;
 use super::phases::Phase;
 use super::resolve::Resolver;
-use super::route::Route;
+use super::routing::Route;
 use super::shared::Shared;
 use super::slots::{Reports, Slots};
 use super::worker::{WorkerSetup, serve};
 use super::worker_pool::{ChosenIo, WorkerPool};
+use crate::ingress::Filter;
 use crate::net::{self, Backend, Io};
 use crate::sink::{Recorder, SINKS_MAX, Sink, SinkOptions, SinkThreads, words_of};
 use crate::transform::Codec;
@@ -32,13 +36,18 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// use tcp_tunn::tunnel::Tunnel;
 ///
 /// let tunnel = Tunnel::builder("127.0.0.1:0", "example.com:80").bind()?;
-/// println!("listening on {}", tunnel.routes()[0].listening());
+/// println!("listening on {}", tunnel.listening()[0].address());
 /// let summary = tunnel.run()?;
 /// println!("{} connections", summary.counts.connections);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Tunnel {
-    pub(super) routes: Arc<[Route]>,
+    pub(super) listening: Arc<[Listening]>,
+    pub(super) route: Option<Box<dyn Route>>,
+    pub(super) outgoing: Outgoing,
+    pub(super) filter: Filter,
+    /// What brings caught connects to each worker; nothing where nobody catches any.
+    pub(super) catching: Vec<Option<Catching>>,
     pub(super) pool: WorkerPool,
     pub(super) limits: Limits,
     pub(super) workers: usize,
@@ -52,8 +61,17 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// Where it listens, in the order given; a name may stand for more than one address.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// What brings connects into the tunnel that were caught elsewhere, such as those of a
+    /// program. Once it was asked for, a tunnel without listeners goes on until it is stopped.
+    /// Only the catcher that was asked for last is connected.
+    pub fn catcher(&mut self) -> Catcher {
+        let (catcher, catching) = Catcher::new(self.workers);
+        self.catching = catching;
+        catcher
     }
 
     /// Gives every event to `sink` too. For sinks that must not exist before the listening
@@ -76,7 +94,10 @@ impl Tunnel {
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Tunnel");
-        debug.field("routes", &self.routes).field("limits", &self.limits).finish_non_exhaustive()
+        debug
+            .field("listening", &self.listening)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +142,7 @@ impl Tunnel {
         let (shared, threads, pool) = self.start()?;
         drop(pool);
         let io = if chosen == Backend::Epoll { Ok(Io::Epoll) } else { Io::uring() };
-        let setup = io.and_then(|io| WorkerSetup::new(io, &shared.routes));
+        let setup = io.and_then(|io| WorkerSetup::new(io, &shared.listening));
         let result = match setup {
             Ok(setup) => {
                 let io = setup.io.clone();
@@ -148,9 +169,13 @@ impl Tunnel {
         let (recorder, threads) = Recorder::start(self.sinks, move || now.now().time, on_failure)
             .map_err(RunError::Thread)?;
         let _ = self.handle.recorder.set(recorder.clone());
-        let slots = Slots::new(self.limits.max_connections, self.workers, self.routes.len());
+        let slots = Slots::new(self.limits.max_connections, self.workers, self.listening.len());
         let shared = Shared {
-            routes: self.routes,
+            listening: self.listening,
+            route: self.route,
+            outgoing: self.outgoing,
+            filter: self.filter,
+            catching: Mutex::new(self.catching),
             limits: self.limits,
             codec: self.codec,
             clock,

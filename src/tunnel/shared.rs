@@ -1,28 +1,39 @@
 //! What the workers of a tunnel share, and what the connections of one worker share.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::catching::Catching;
 use super::clock::Clock;
 use super::connect::Candidate;
 use super::counters::Counters;
 use super::hops::Hops;
 use super::limits::Limits;
+use super::listening::Listening;
 use super::loops::Loops;
+use super::outgoing::Outgoing;
 use super::phases::Phases;
 use super::resolve::Resolver;
-use super::route::Route;
+use super::routing::Route;
 use super::slots::{PIPES_MAX, Reports, Slots};
 use crate::event::{CloseReason, ConnectionId};
+use crate::ingress::Filter;
 use crate::net::{Io, Memory, PipePool};
 use crate::sink::Recorder;
 use crate::transform::Codec;
 
 /// What all workers of a tunnel share.
 pub(super) struct Shared {
-    pub(super) routes: Arc<[Route]>,
+    pub(super) listening: Arc<[Listening]>,
+    /// Who decides on destinations, if not the clients' own wish.
+    pub(super) route: Option<Box<dyn Route>>,
+    pub(super) outgoing: Outgoing,
+    /// Which destinations are recorded.
+    pub(super) filter: Filter,
+    /// What brings caught connects to each worker.
+    pub(super) catching: Mutex<Vec<Option<Catching>>>,
     pub(super) limits: Limits,
     pub(super) codec: Option<Arc<dyn Codec>>,
     pub(super) clock: Clock,
@@ -37,18 +48,24 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What of `candidates` does not lead back to the clients of a route.
+    /// What of `candidates` does not lead back to the clients of a listening socket.
     pub(super) fn without_loops(
         &self,
-        route: usize,
+        from: Option<usize>,
         mut candidates: Vec<Candidate>,
         hops: Hops,
     ) -> Result<Vec<Candidate>, CloseReason> {
-        candidates.retain(|candidate| !self.loops.closes(&self.routes, route, candidate));
+        let closes = |candidate: &Candidate| {
+            from.is_some_and(|from| self.loops.closes(&self.listening, from, candidate))
+        };
+        candidates.retain(|candidate| !closes(candidate));
         if candidates.is_empty() || hops.are_used_up() {
             if self.looped.is_due(Instant::now()) {
-                let route = &self.routes[route];
-                tracing::warn!("{route:?} leads back to itself; its connections are reset");
+                let from = from.map_or_else(
+                    || "a program".to_owned(),
+                    |from| self.listening[from].to_string(),
+                );
+                tracing::warn!("{from} leads back to itself; its connections are reset");
             }
             return Err(CloseReason::Loop);
         }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::backoff::Backoff;
+use super::catching::Catching;
 use super::connection::{self, Accepted};
+use super::listening::Listening;
 use super::phases::Phase;
-use super::route::Route;
 use super::shared::{Shared, Worker};
 use super::slots::Slot;
 use crate::net::{self, Io, Listener};
@@ -30,8 +32,8 @@ pub(super) struct WorkerSetup {
 
 impl WorkerSetup {
     /// On the runtime of this thread.
-    pub(super) fn new(io: Io, routes: &[Route]) -> io::Result<Self> {
-        let listeners = routes.iter().map(|route| Listener::new(&io, &route.listening.fd));
+    pub(super) fn new(io: Io, listening: &[Listening]) -> io::Result<Self> {
+        let listeners = listening.iter().map(|listening| Listener::new(&io, &listening.socket.fd));
         let listeners = listeners.collect::<io::Result<_>>()?;
         Ok(Self { io, listeners })
     }
@@ -42,11 +44,15 @@ pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize
     let WorkerSetup { io, listeners } = setup;
     let worker = Rc::new(Worker::new(shared, index, io));
     let connections = Rc::new(OpenConnections::default());
-    let accepting = listeners.iter().enumerate().map(|(route, listener)| {
+    let accepting = listeners.iter().enumerate().map(|(listening, listener)| {
         let (worker, connections) = (&worker, &connections);
-        Box::pin(AcceptLoop { worker, connections, listener, route }.run())
+        let accept = AcceptLoop { worker, connections, listener, listening };
+        Box::pin(accept.run()) as Pin<Box<dyn Future<Output = ()>>>
     });
     let mut accepting: Vec<_> = accepting.collect();
+    if let Some(catching) = shared.catching_of(index) {
+        accepting.push(Box::pin(take_caught(&worker, &connections, catching)));
+    }
     let stopping = async {
         shared.phases.reached(Phase::Draining).await;
         listeners.iter().for_each(Listener::stop);
@@ -133,7 +139,7 @@ struct AcceptLoop<'a> {
     worker: &'a Rc<Worker>,
     connections: &'a Rc<OpenConnections>,
     listener: &'a Listener,
-    route: usize,
+    listening: usize,
 }
 
 impl AcceptLoop<'_> {
@@ -148,9 +154,11 @@ impl AcceptLoop<'_> {
                     let Some(slot) = shared.slots.take(&shared.phases).await else {
                         return socket.abort();
                     };
-                    let route = self.route;
-                    let listener = shared.routes[route].listening_towards(&socket);
-                    self.start(Accepted { socket, peer, at, listener, route }, slot);
+                    let listening = self.listening;
+                    let listener = shared.listening[listening].address_towards(&socket);
+                    let accepted = Accepted { socket, peer, at, listener, listening };
+                    let serving = connection::serve(Rc::clone(self.worker), accepted);
+                    start(self.connections, slot, serving);
                 }
                 Err(_) if shared.phases.get() > Phase::Running => return,
                 Err(error) if is_about_one_client(&error) => {}
@@ -163,16 +171,38 @@ impl AcceptLoop<'_> {
             }
         }
     }
+}
 
-    fn start(&self, accepted: Accepted, slot: Slot) {
-        let counted = Counted::new(self.connections, slot);
-        let worker = Rc::clone(self.worker);
-        let id = worker.shared.next_connection();
-        net::spawn(async move {
-            connection::serve(&worker, id, accepted).await;
-            drop(counted);
-        });
+/// Serves the connects that were caught elsewhere, until the tunnel stops.
+async fn take_caught(
+    worker: &Rc<Worker>,
+    connections: &Rc<OpenConnections>,
+    mut catching: Catching,
+) {
+    let shared = &worker.shared;
+    loop {
+        let caught = tokio::select! {
+            caught = catching.recv() => caught,
+            () = shared.phases.reached(Phase::Draining) => return,
+        };
+        // Nobody is left who might catch one; the tunnel goes on until it is stopped.
+        let Some(caught) = caught else { return shared.phases.reached(Phase::Draining).await };
+        let Some(slot) = shared.slots.take(&shared.phases).await else { return };
+        let arrived = caught.arrive(shared);
+        start(connections, slot, connection::serve_arrived(Rc::clone(worker), arrived));
     }
+}
+
+fn start(
+    connections: &Rc<OpenConnections>,
+    slot: Slot,
+    serving: impl Future<Output = ()> + 'static,
+) {
+    let counted = Counted::new(connections, slot);
+    net::spawn(async move {
+        serving.await;
+        drop(counted);
+    });
 }
 
 /// Whether the accept failed because of the client that came, and the next may do better.

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::error::{BindError, RunError};
+use super::listening::Listening;
 use super::phases::{Phase, Phases};
-use super::route::Route;
 use super::shared::Shared;
 use super::worker::{WorkerSetup, serve};
 use crate::net::{self, Backend, Io, RingError};
@@ -39,7 +39,7 @@ type Ready = SyncSender<Result<(), BindError>>;
 impl WorkerPool {
     /// Spawns the workers, and waits until each is ready; what they talk to the kernel by.
     pub(super) fn spawn(
-        routes: &Arc<[Route]>,
+        routes: &Arc<[Listening]>,
         workers: usize,
         backend: Backend,
     ) -> Result<(Self, ChosenIo), BindError> {
@@ -58,7 +58,7 @@ impl WorkerPool {
     }
 
     fn spawn_on(
-        routes: &Arc<[Route]>,
+        routes: &Arc<[Listening]>,
         workers: usize,
         backend: Backend,
     ) -> Result<Self, BindError> {
@@ -103,7 +103,7 @@ impl Drop for WorkerPool {
 
 impl WorkerThread {
     fn spawn(
-        routes: Arc<[Route]>,
+        routes: Arc<[Listening]>,
         index: usize,
         backend: Backend,
         ready: Ready,
@@ -122,7 +122,7 @@ impl WorkerThread {
 
 async fn work(
     io: Io,
-    routes: &[Route],
+    routes: &[Listening],
     index: usize,
     ready: &Ready,
     may_begin: &Receiver<Arc<Shared>>,

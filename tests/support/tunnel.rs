@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use tcp_tunn::tunnel::{Backend, Builder, ChosenIo, Handle, Route, Summary, Tunnel};
+use tcp_tunn::tunnel::{Backend, Builder, ChosenIo, Handle, Listening, Summary, Tunnel};
 
 use super::events::{Events, PATIENCE};
 
@@ -39,8 +39,8 @@ impl Running {
     pub(crate) fn start_by(builder: Builder, backend: Backend) -> Self {
         let tunnel = builder.io(backend).bind().unwrap();
         let io = tunnel.io().clone();
-        let listening = |route: &Route| route.listening().socket_addr().unwrap();
-        let addresses: Vec<_> = tunnel.routes().iter().map(listening).collect();
+        let listening = |one: &Listening| one.address().socket_addr().unwrap();
+        let addresses: Vec<_> = tunnel.listening().iter().map(listening).collect();
         let handle = tunnel.handle();
         let (ended, summary) = mpsc::channel();
         let thread = std::thread::spawn(move || drop(ended.send(tunnel.run().unwrap())));

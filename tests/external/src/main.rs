@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .codec(Butler)
         .sink_with(options, Transcript(Sent(Vec::new(), sender)))
         .bind()?;
-    let address = tunnel.routes()[0].listening().to_string();
+    let address = tunnel.listening()[0].address().to_string();
     let handle = tunnel.handle();
     let running = thread::spawn(|| tunnel.run());
 

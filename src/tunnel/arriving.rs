@@ -1,0 +1,205 @@
+//! What happens between the accept of a client and the opening of its connection: what a load
+//! balancer says of it, and what it says of its destination.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::answer::Answer;
+use super::connection::Accepted;
+use super::handshaking::{Failed, dismiss, shake_hands};
+use super::phases::Phase;
+use super::routing::{Arrival, Decision, Target};
+use super::shared::Worker;
+use crate::event::{Endpoint, Timestamp};
+use crate::ingress::{
+    ConnectFailure, ConnectReply, Handshake, Progress, ProxyHandshake, ProxyHeader,
+    ProxyHeaderReader, Rejection,
+};
+
+/// A client whose destination is known.
+pub(super) struct Arrived {
+    pub(super) arrival: Arrival,
+    pub(super) at: Timestamp,
+    /// How the client learns whether its server was reached.
+    pub(super) answer: Answer,
+    /// The number of the listening socket, if it came by one.
+    pub(super) listening: Option<usize>,
+    /// The other end of its socket.
+    pub(super) peer: Option<SocketAddr>,
+    /// The address that is held for the connection to the server.
+    pub(super) source: Option<(OwnedFd, SocketAddr)>,
+}
+
+/// Brings a client to its destination's name; `None` where it was rejected, which is counted and
+/// logged.
+pub(super) async fn arrive(worker: &Rc<Worker>, accepted: Accepted) -> Option<Arrived> {
+    let shared = &worker.shared;
+    let listening = &shared.listening[accepted.listening];
+    let (peer, socket) = (accepted.peer, accepted.socket.clone());
+    let client = peer.map_or(Endpoint::Unix(None), Endpoint::Tcp);
+    if let (Target::Address(wanted), false) = (&listening.target, listening.expects_proxy_header) {
+        let wanted = wanted.clone();
+        let arrival = Arrival { client, listener: accepted.listener, wanted, process: None };
+        let answer = Answer::none(accepted.socket, Bytes::new());
+        let listening = Some(accepted.listening);
+        return Some(Arrived { arrival, at: accepted.at, answer, listening, peer, source: None });
+    }
+    let shown = client.clone();
+    let mut greeting = Greeting { worker, accepted, client, before: Bytes::new() };
+    let outcome = tokio::select! {
+        outcome = timeout(shared.limits.connect_timeout, Box::pin(greeting.run())) => outcome,
+        () = shared.phases.reached(Phase::Draining) => {
+            socket.abort();
+            return None;
+        }
+    };
+    match outcome {
+        Ok(Ok(arrived)) => Some(arrived),
+        Ok(Err(Failed::Rejected { reply, reason })) => {
+            reject(worker, &shown, &reason);
+            dismiss(worker, &socket, reply).await;
+            None
+        }
+        Ok(Err(Failed::Io(error))) => {
+            worker.counters().rejected();
+            tracing::info!("rejected {shown}: {error}");
+            None
+        }
+        Err(_) => {
+            worker.counters().rejected();
+            tracing::warn!("rejected {shown}: it did not name its destination in time");
+            socket.abort();
+            None
+        }
+    }
+}
+
+fn reject(worker: &Worker, client: &Endpoint, reason: &Rejection) {
+    worker.counters().rejected();
+    if reason.is_silent() {
+        // A load balancer's probe comes every few seconds.
+        tracing::info!("rejected {client}: {reason}");
+    } else {
+        tracing::warn!("rejected {client}: {reason}");
+    }
+}
+
+/// A client that has to say something before its destination is known.
+struct Greeting<'a> {
+    worker: &'a Rc<Worker>,
+    accepted: Accepted,
+    client: Endpoint,
+    /// What it has sent after its handshakes.
+    before: Bytes,
+}
+
+impl Greeting<'_> {
+    async fn run(&mut self) -> Result<Arrived, Failed> {
+        let shared = &self.worker.shared;
+        let listening = &shared.listening[self.accepted.listening];
+        if listening.expects_proxy_header {
+            self.read_proxy_header().await?;
+        }
+        let (wanted, request) = match &listening.target {
+            Target::Address(address) => (address.clone(), None),
+            Target::Proxy { credentials } => {
+                let handshake = ProxyHandshake::new(credentials.clone());
+                let mut handshake = Resumed { handshake, before: self.before.split_off(0) };
+                let socket = &self.accepted.socket;
+                let (request, leftover) = shake_hands(self.worker, socket, &mut handshake).await?;
+                self.before = leftover;
+                (request.destination.clone().into(), Some(request))
+            }
+            Target::Original => {
+                let original = self.accepted.socket.original_destination();
+                let original = original.map_err(Failed::Io)?.ok_or_else(no_destination)?;
+                self.accepted.listener = Endpoint::Tcp(original);
+                (Address::Ip(original), None)
+            }
+        };
+        let socket = self.accepted.socket.clone();
+        let before = std::mem::take(&mut self.before);
+        let answer = match request {
+            Some(request) => Answer::proxy(socket, before, request),
+            None => Answer::none(socket, before),
+        };
+        Ok(Arrived {
+            arrival: Arrival {
+                client: self.client.clone(),
+                listener: self.accepted.listener.clone(),
+                wanted,
+                process: None,
+            },
+            at: shared.clock.now().time,
+            answer,
+            listening: Some(self.accepted.listening),
+            peer: self.accepted.peer,
+            source: None,
+        })
+    }
+
+    async fn read_proxy_header(&mut self) -> Result<(), Failed> {
+        let (worker, socket) = (self.worker, self.accepted.socket.clone());
+        let mut reader = ProxyHeaderReader::new();
+        let (header, leftover) = shake_hands(worker, &socket, &mut reader).await?;
+        if let ProxyHeader::Proxied { source, destination } = header {
+            (self.client, self.accepted.listener) = (source, destination);
+        }
+        self.before = leftover;
+        Ok(())
+    }
+}
+
+fn no_destination() -> Failed {
+    let what = "the connection has no original destination";
+    Failed::Rejected {
+        reply: Vec::new(),
+        reason: Rejection::Malformed { protocol: "redirection", what },
+    }
+}
+
+/// A handshake that begins with bytes which were read before.
+struct Resumed<H> {
+    handshake: H,
+    before: Bytes,
+}
+
+impl<H: Handshake> Handshake for Resumed<H> {
+    type Output = H::Output;
+
+    fn feed(&mut self, bytes: &[u8]) -> Progress<H::Output> {
+        if self.before.is_empty() {
+            return self.handshake.feed(bytes);
+        }
+        let before = std::mem::take(&mut self.before);
+        self.handshake.feed(&[&before, bytes].concat())
+    }
+
+    fn unfinished(&self) -> Rejection {
+        self.handshake.unfinished()
+    }
+}
+
+/// Where a client is connected to; `None` where the tunnel's [`Route`](super::Route) rejects it,
+/// which it is told, counted and logged.
+pub(super) async fn decide(worker: &Rc<Worker>, arrived: &mut Arrived) -> Option<()> {
+    let Some(route) = &worker.shared.route else { return Some(()) };
+    match route.route(&arrived.arrival) {
+        Decision::Connect(address) => {
+            arrived.arrival.wanted = address;
+            Some(())
+        }
+        Decision::Reject { reason } => {
+            worker.counters().rejected();
+            tracing::warn!("rejected {}: {reason}", arrived.arrival.client);
+            let failed = ConnectReply::Failed(ConnectFailure::Forbidden);
+            arrived.answer.refuse(worker, failed).await;
+            None
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Reaching the server of a connection, and telling its client.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::answer::Answer;
+use super::connect::{Candidate, connect};
+use super::handshaking::{Failed, shake_hands, write};
+use super::hops::Hops;
+use super::routing::Arrival;
+use super::shared::Worker;
+use crate::event::{CloseReason, Connected, Endpoint, Side};
+use crate::ingress::{ConnectFailure, Handshake, Via, encode_proxy_header};
+use crate::net::{ConnectOptions, Socket};
+
+/// A server that was reached.
+pub(super) struct Reached {
+    pub(super) client: Socket,
+    pub(super) server: Socket,
+    pub(super) connected: Connected,
+    /// What each side has sent already, by side.
+    pub(super) before: [Bytes; 2],
+}
+
+/// Why a server was not reached, and whether the client was told.
+pub(super) struct Unreached {
+    pub(super) reason: CloseReason,
+    pub(super) is_told: bool,
+}
+
+/// Why a server was not reached, and what a proxy on the way said of it.
+pub(super) struct Failure {
+    pub(super) reason: CloseReason,
+    pub(super) proxy_said: Option<ConnectFailure>,
+}
+
+impl From<CloseReason> for Failure {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, proxy_said: None }
+    }
+}
+
+/// What the resolver says of a name.
+pub(super) type Found = Pin<Box<dyn Future<Output = Result<Vec<Candidate>, CloseReason>>>>;
+
+/// A server to be reached.
+pub(super) struct Reach {
+    pub(super) worker: Rc<Worker>,
+    pub(super) arrival: Arrival,
+    pub(super) answer: Answer,
+    pub(super) hops: Hops,
+    /// The number of the listening socket that its client came by.
+    pub(super) listening: Option<usize>,
+    /// The places to connect to: the server's, or those of a proxy on the way.
+    pub(super) found: Found,
+    /// The address that is held for the connection.
+    pub(super) source: Option<(OwnedFd, SocketAddr)>,
+}
+
+impl Reach {
+    /// Reaches the server and tells the client. May be dropped at any time.
+    pub(super) async fn run(mut self) -> Result<Reached, Unreached> {
+        let worker = Rc::clone(&self.worker);
+        match self.server().await {
+            Ok((server, connected, server_before)) => {
+                let Ok(client) = self.answer.accept(&worker, &connected).await else {
+                    server.abort();
+                    let reason = CloseReason::Reset { by: Side::Client };
+                    return Err(Unreached { reason, is_told: false });
+                };
+                if let Some(after) = worker.shared.outgoing.keepalive {
+                    client.set_keepalive(after);
+                    server.set_keepalive(after);
+                }
+                let before = [std::mem::take(&mut self.answer.before), server_before];
+                Ok(Reached { client, server, connected, before })
+            }
+            Err(failure) => {
+                let is_told = self.answer.fail(&worker, &failure).await;
+                Err(Unreached { reason: failure.reason, is_told })
+            }
+        }
+    }
+
+    /// The server's socket, and what it has sent behind a proxy's reply.
+    async fn server(&mut self) -> Result<(Socket, Connected, Bytes), Failure> {
+        let shared = &self.worker.shared;
+        let (outgoing, limit) = (&shared.outgoing, shared.limits.connect_timeout);
+        let found = self.found.as_mut().await?;
+        let found = shared.without_loops(self.listening, found, self.hops)?;
+        // A proxy may be elsewhere.
+        let held = self.source.as_ref().map(|(_, source)| *source);
+        let source = held.filter(|_| outgoing.via.is_none()).or(outgoing.bind);
+        let options = ConnectOptions { hops: self.hops.for_next(), source };
+        let (server, mut connected) = connect(&found, limit, options).await?;
+        let mut before = Bytes::new();
+        if let Some(via) = &outgoing.via {
+            before = self.through(via, &server).await?;
+            if let Address::Ip(address) = self.arrival.wanted {
+                connected.server = Endpoint::Tcp(address);
+            }
+        }
+        if let Some(version) = outgoing.send_proxy {
+            let Arrival { client, listener, .. } = &self.arrival;
+            let header = encode_proxy_header(version, client, listener);
+            write(&self.worker, &server, header.into())
+                .await
+                .map_err(|error| connect_failed(&error))?;
+        }
+        Ok((server, connected, before))
+    }
+
+    /// Has a proxy reach the server; what the server has sent already.
+    async fn through(&self, via: &Via, proxy: &Socket) -> Result<Bytes, Failure> {
+        let wanted = self.arrival.wanted.destination();
+        let wanted = wanted.ok_or_else(|| connect_failed(&"a proxy reaches no unix socket"))?;
+        let mut handshake = via.handshake(&wanted);
+        let shaking = shake_hands(&self.worker, proxy, &mut handshake);
+        let reason = match timeout(self.worker.shared.limits.connect_timeout, shaking).await {
+            Ok(Ok((_, leftover))) => return Ok(leftover),
+            Ok(Err(Failed::Rejected { reason, .. })) => reason,
+            Ok(Err(Failed::Io(error))) => {
+                return Err(connect_failed(&format!("the proxy failed: {error}")).into());
+            }
+            Err(_) => handshake.unfinished(),
+        };
+        proxy.abort();
+        Err(Failure { proxy_said: Some(reason.failure()), ..connect_failed(&reason).into() })
+    }
+}
+
+fn connect_failed(message: &impl ToString) -> CloseReason {
+    CloseReason::ConnectFailed { message: message.to_string().into() }
+}
