@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tcp_tunn::sink::Sink;
-use tcp_tunn::tunnel::Tunnel;
 
+use crate::ingress::ways::{Through, WAYS, Way};
 use crate::support::bytes::bytes;
 use crate::support::end::{End, Seen};
 use crate::support::events::{Events, check_contract};
-use crate::support::tunnel::Running;
 
 /// Client and server, in this order.
 type Script = fn(&mut End, &mut End);
@@ -29,21 +28,25 @@ fn straight(script: Script) -> [Vec<Seen>; 2] {
     hold(script, client, listener.accept().unwrap().0)
 }
 
-fn through_a_tunnel(script: Script, events: &Events, sink: impl Sink + 'static) -> [Vec<Seen>; 2] {
+fn through_a_tunnel(
+    way: Way,
+    script: Script,
+    events: &Events,
+    sink: impl Sink + 'static,
+) -> [Vec<Seen>; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let to = listener.local_addr().unwrap();
-    let tunnel = Running::start(Tunnel::builder("127.0.0.1:0", to).sink(sink));
-    let client = tunnel.connect();
+    let through = Through::new(way, listener.local_addr().unwrap(), sink);
+    let (client, tunnels) = through.into_parts();
     let seen = hold(script, client, listener.accept().unwrap().0);
     events.wait_for_close();
-    tunnel.stop();
+    tunnels.stop();
     seen
 }
 
 /// Every byte is shown to a sink.
-fn recorded(script: Script) -> [Vec<Seen>; 2] {
+fn recorded(way: Way, script: Script) -> [Vec<Seen>; 2] {
     let events = Events::default();
-    let seen = through_a_tunnel(script, &events, events.sink());
+    let seen = through_a_tunnel(way, script, &events, events.sink());
     check_contract(&events.all());
     seen
 }
@@ -51,7 +54,7 @@ fn recorded(script: Script) -> [Vec<Seen>; 2] {
 /// Nobody asks for the bytes, so that they may go another way through the kernel.
 fn unseen(script: Script) -> [Vec<Seen>; 2] {
     let events = Events::default();
-    through_a_tunnel(script, &events, events.lifecycle_sink())
+    through_a_tunnel(Way::Listener, script, &events, events.lifecycle_sink())
 }
 
 fn compare(script: Script, [client, server]: [&str; 2]) {
@@ -60,8 +63,10 @@ fn compare(script: Script, [client, server]: [&str; 2]) {
     assert_eq!(format!("{:?}", straight[0]), format!("[{client}]"), "the client, straight");
     assert_eq!(format!("{:?}", straight[1]), format!("[{server}]"), "the server, straight");
     // Not assert_eq: they may be long, and Debug is short.
-    let recorded = recorded(script);
-    assert!(straight == recorded, "straight: {straight:?}, through a tunnel: {recorded:?}");
+    for way in WAYS {
+        let recorded = recorded(way, script);
+        assert!(straight == recorded, "straight: {straight:?}, by {way:?}: {recorded:?}");
+    }
     let unseen = unseen(script);
     assert!(straight == unseen, "straight: {straight:?}, with nobody looking: {unseen:?}");
 }

@@ -20,6 +20,7 @@ mod extcap;
 mod faults;
 mod fidelity;
 mod fixtures;
+mod ingress;
 #[cfg(feature = "run")]
 mod launch;
 #[cfg(feature = "cli")]

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-use tcp_tunn::tunnel::{Backend, Builder, ChosenIo, Handle, Listening, Summary, Tunnel};
+use tcp_tunn::tunnel::{Backend, Builder, Catcher, ChosenIo, Handle, Listening, Summary, Tunnel};
 
 use super::events::{Events, PATIENCE};
 
@@ -17,6 +17,10 @@ pub(crate) fn backend() -> Backend {
         Ok(other) => panic!("TCP_TUNN_IO is '{other}' (expected auto, uring or epoll)"),
     }
 }
+
+/// Stands for the address of a tunnel that listens nowhere.
+const NOWHERE: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// A running tunnel; stopped gracefully by `stop`, at once when dropped.
 pub(crate) struct Running {
@@ -37,14 +41,25 @@ impl Running {
 
     /// As [`start`](Self::start), by this way to the kernel, whatever this run is for.
     pub(crate) fn start_by(builder: Builder, backend: Backend) -> Self {
-        let tunnel = builder.io(backend).bind().unwrap();
+        Self::run(builder.io(backend).bind().unwrap())
+    }
+
+    /// As [`start`](Self::start), with what brings caught connects into it.
+    pub(crate) fn start_catching(builder: Builder) -> (Self, Catcher) {
+        let mut tunnel = builder.io(backend()).bind().unwrap();
+        let catcher = tunnel.catcher();
+        (Self::run(tunnel), catcher)
+    }
+
+    fn run(tunnel: Tunnel) -> Self {
         let io = tunnel.io().clone();
         let listening = |one: &Listening| one.address().socket_addr().unwrap();
         let addresses: Vec<_> = tunnel.listening().iter().map(listening).collect();
         let handle = tunnel.handle();
         let (ended, summary) = mpsc::channel();
         let thread = std::thread::spawn(move || drop(ended.send(tunnel.run().unwrap())));
-        Self { address: addresses[0], addresses, handle, io, thread: Some(thread), summary }
+        let address = addresses.first().copied().unwrap_or(NOWHERE);
+        Self { address, addresses, handle, io, thread: Some(thread), summary }
     }
 
     /// A tunnel to `to` from a free port, and what it records.

@@ -1,0 +1,130 @@
+//! How servers are reached.
+
+use std::io::Write;
+
+use socket2::SockRef;
+use tcp_tunn::event::{CloseReason, Endpoint, EventKind};
+use tcp_tunn::ingress::Credentials;
+use tcp_tunn::tunnel::{Builder, Outgoing, Tunnel};
+
+use super::{LOCAL, accept, read, read_to_end, refusing, server};
+use crate::support::end::patient;
+use crate::support::events::{Events, check_contract};
+use crate::support::tunnel::Running;
+
+fn via(scheme: &str, login: &str, proxy: &Running) -> Outgoing {
+    let via = format!("{scheme}://{login}{}", proxy.address).parse().unwrap();
+    Outgoing::default().via(Some(via))
+}
+
+fn proxy(credentials: Option<Credentials>) -> Running {
+    Running::start(Builder::default().proxy(LOCAL, credentials))
+}
+
+#[test]
+fn server_is_reached_through_a_proxy_of_each_kind() {
+    let (listener, address) = server();
+    let credentials = Credentials::new("me", "s:c%t").unwrap();
+    for scheme in ["socks5", "http"] {
+        let (plain, guarded) = (proxy(None), proxy(Some(credentials.clone())));
+        for (login, proxy) in [("", &plain), ("me:s%3ac%25t@", &guarded)] {
+            let events = Events::default();
+            // A name is resolved by the proxy.
+            let to = format!("localhost:{}", address.port());
+            let builder = Tunnel::builder(LOCAL, to).sink(events.sink());
+            let tunnel = Running::start(builder.outgoing(via(scheme, login, proxy)));
+            let mut client = patient(tunnel.connect());
+            client.write_all(b"hello").unwrap();
+            let mut server = accept(&listener);
+            assert_eq!(read(&server), *b"hello");
+            server.write_all(b"answer").unwrap();
+            drop(server);
+            assert_eq!(read_to_end(&client), b"answer");
+            drop(client);
+            assert!(events.wait_for_close().is_clean());
+            tunnel.stop();
+            check_contract(&events.all());
+        }
+        plain.stop();
+        guarded.stop();
+    }
+}
+
+#[test]
+fn failure_of_a_proxy_reads_as_one() {
+    let (plain, guarded) = (proxy(None), proxy(Some(Credentials::new("me", "it").unwrap())));
+    for (scheme, proxy, words) in [
+        ("socks5", &plain, "the proxy said: connection refused"),
+        ("http", &plain, "the proxy said: "),
+        ("socks5", &guarded, "the proxy "),
+    ] {
+        let events = Events::default();
+        let builder = Tunnel::builder(LOCAL, refusing()).sink(events.sink());
+        let tunnel = Running::start(builder.outgoing(via(scheme, "", proxy)));
+        let _client = tunnel.connect();
+        let CloseReason::ConnectFailed { message } = events.wait_for_close() else { panic!() };
+        assert!(message.contains(words), "{message}");
+        tunnel.stop();
+    }
+    plain.stop();
+    guarded.stop();
+}
+
+#[test]
+fn refusal_passes_a_chain_of_proxies_as_a_refusal() {
+    let last = proxy(None);
+    let first = Builder::default().proxy(LOCAL, None).outgoing(via("socks5", "", &last));
+    let first = Running::start(first);
+    let mut client = patient(first.connect());
+    let [high, low] = refusing().port().to_be_bytes();
+    client.write_all(&[5, 1, 0, 5, 1, 0, 1, 127, 0, 0, 1, high, low]).unwrap();
+    assert_eq!(read_to_end(&client)[..4], [5, 0, 5, 5]);
+    first.stop();
+    last.stop();
+}
+
+#[test]
+fn connection_comes_from_the_address_that_was_chosen() {
+    let (listener, address) = server();
+    let events = Events::default();
+    let outgoing = Outgoing::default().bind(Some("127.0.0.9:0".parse().unwrap()));
+    let builder = Tunnel::builder(LOCAL, address).outgoing(outgoing).sink(events.sink());
+    let tunnel = Running::start(builder);
+    let client = tunnel.connect();
+    let server = accept(&listener);
+    let from = server.peer_addr().unwrap();
+    assert_eq!(from.ip().to_string(), "127.0.0.9");
+    let connected = events.wait_for(|event| matches!(event.kind, EventKind::Connected(_)));
+    let EventKind::Connected(connected) = connected.kind else { unreachable!() };
+    assert_eq!(connected.local, Endpoint::Tcp(from));
+    drop((client, server));
+    tunnel.stop();
+}
+
+#[test]
+fn silent_peers_are_asked_whether_they_are_there() {
+    let (listener, address) = server();
+    let outgoing = Outgoing::default().keepalive(std::time::Duration::from_secs(60));
+    let tunnel = Running::start(Tunnel::builder(LOCAL, address).outgoing(outgoing));
+    let client = tunnel.connect();
+    let server = accept(&listener);
+    // The kernel shows the timer of the tunnel's own sockets.
+    let ports = [client.local_addr().unwrap().port(), server.local_addr().unwrap().port()];
+    let timers = keepalive_timers(&ports.map(|port| format!("{port:04X}")));
+    assert_eq!(timers, 2, "one on each side");
+    assert!(!SockRef::from(&client).keepalive().unwrap(), "the client's own is its own affair");
+    drop((client, server));
+    tunnel.stop();
+}
+
+/// How many sockets whose remote port is one of these have a keep-alive timer: kind 02 in
+/// /proc/net/tcp.
+fn keepalive_timers(ports: &[String]) -> usize {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let is_one = |line: &&str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let remote = fields[2].rsplit_once(':').unwrap().1;
+        fields[5].starts_with("02:") && ports.iter().any(|port| port == remote)
+    };
+    sockets.lines().skip(1).filter(is_one).count()
+}
