@@ -201,7 +201,7 @@ impl Process {
 
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} {}", self.pid, self.name)
+        write!(f, "{} (process {})", self.name, self.pid)
     }
 }
 

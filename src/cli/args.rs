@@ -12,9 +12,10 @@ use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
 use tcp_tunn::tunnel::{Address, Backend, Limits};
 
 use super::capture::CaptureArgs;
-use super::console::ConsoleArgs;
+use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::generate::Generate;
+use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
 use super::values::{duration, size, some, some_duration};
 
 /// Where to begin.
@@ -38,6 +39,20 @@ TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
 TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
 given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honoured.";
 
+/// What the help of `run` says at its end.
+const RUN_NOTES: &str = "\
+Each TCP connection that CMD or one of its children makes goes through the tunnel, and is shown and
+captured with the address that it goes to. Nothing has to be set up, and no right is needed. Stdin,
+stdout, stderr, the terminal, signals and the exit status are CMD's; what is shown goes to stderr.
+SSLKEYLOGFILE is set for CMD, and the secrets that it writes there go into the capture.
+
+Examples:
+  Show what curl and a server send, and open it decrypted in Wireshark:
+    tcp_tunn run --pcap out.pcapng -- curl https://example.com/
+
+  Show only what goes to a database:
+    tcp_tunn run --include :5432 -- ./manage.py migrate";
+
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =
     ["generate", "install_extcap", "extcap_interfaces", "extcap_dlts", "extcap_config"];
@@ -46,18 +61,17 @@ const ANSWERS: [&str; 5] =
 #[derive(Debug, Parser)]
 #[command(name = "tcp_tunn", version)]
 #[command(after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
-#[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]")]
+#[command(override_usage = "tcp_tunn --from ADDR --to ADDR [OPTIONS]\n       \
+                            tcp_tunn run [OPTIONS] [--] CMD [ARG...]")]
 pub(crate) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_FROM", hide_env = true)]
-    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) from: Vec<Address>,
 
     /// Connect each client to this
     ///
     /// A name is resolved anew for each client, and all its addresses are tried.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_TO", hide_env = true)]
-    #[arg(required_unless_present_any = ANSWERS)]
     pub(super) to: Vec<Address>,
 
     /// Log more to stderr; give it again for still more
@@ -68,6 +82,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "WHAT", hide_short_help = true)]
     pub(super) generate: Option<Generate>,
 
+    /// With `run`, the program and its arguments.
+    #[arg(skip)]
+    pub(super) program: Vec<OsString>,
+
     #[command(flatten)]
     pub(super) extcap: ExtcapArgs,
 
@@ -77,6 +95,15 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) capture: CaptureArgs,
+
+    #[command(flatten)]
+    pub(super) ingress: IngressArgs,
+
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
+
+    #[command(flatten)]
+    pub(super) outgoing: OutgoingArgs,
 
     #[command(flatten)]
     pub(super) relay: RelayArgs,
@@ -226,11 +253,19 @@ where
 {
     // What the environment has, but empty, is not given.
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let command = Args::command().mut_args(|arg| {
+    let mut words = args.into_iter().map(Into::into).collect::<Vec<OsString>>();
+    let is_run = words.get(1).is_some_and(|word| word == "run");
+    if is_run {
+        words.remove(1);
+    }
+    let command = if is_run { run_command() } else { Args::command() };
+    let command = command.mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
     });
-    let matches = command.try_get_matches_from(args)?;
+    let mut matches = command.try_get_matches_from(words)?;
+    let program = is_run.then(|| matches.remove_many(PROGRAM)).flatten();
     let mut args = Args::from_arg_matches(&matches)?;
+    args.program = program.map(Iterator::collect).unwrap_or_default();
     if let Some(fifo) = args.extcap.fifo.take() {
         args.capture.write_to(fifo);
         args.console.be_quiet();
@@ -247,14 +282,79 @@ where
         return Err(wrong(ErrorKind::ArgumentConflict, what.to_owned()));
     }
     let (from, to) = (args.from.len(), args.to.len());
+    if from + to == 0 && !is_run && !args.ingress.is_any() {
+        let what = "nothing to relay (give '--from ADDR --to ADDR', or try 'run CMD')";
+        return Err(wrong(ErrorKind::MissingRequiredArgument, what.to_owned()));
+    }
     if from != to {
         let what = format!("{from} --from but {to} --to (give them in pairs, in order)");
         return Err(wrong(ErrorKind::WrongNumberOfValues, what));
     }
-    let stdout_is_taken = args.capture.is_stdout();
-    let checked = args.capture.check().and_then(|()| args.console.check(stdout_is_taken));
-    checked.map_err(|what| wrong(ErrorKind::ArgumentConflict, what))?;
+    args.check().map_err(|what| wrong(ErrorKind::ArgumentConflict, what))?;
     Ok(args)
+}
+
+/// The name of the argument that is the program and its arguments.
+const PROGRAM: &str = "program";
+/// What `run` has no use for: it listens nowhere.
+const NOT_OF_RUN: [&str; 11] = [
+    "from",
+    "to",
+    "proxy",
+    "proxy_user",
+    "transparent",
+    "accept_proxy_protocol",
+    "generate",
+    "install_extcap",
+    "extcap_interfaces",
+    "extcap_dlts",
+    "extcap_config",
+];
+
+/// The command `tcp_tunn run`.
+pub(super) fn run_command() -> clap::Command {
+    let program = clap::Arg::new(PROGRAM)
+        .value_names(["CMD", "ARG"])
+        .value_parser(clap::value_parser!(OsString))
+        .num_args(1..)
+        .trailing_var_arg(true)
+        .required(true)
+        .help("The program to run, and its arguments");
+    let about = "Runs a program and shows what it and its children send and receive by TCP";
+    Args::command()
+        .mut_args(|arg| {
+            if NOT_OF_RUN.contains(&arg.get_id().as_str()) {
+                // They stay known to the code that reads the arguments.
+                arg.hide(true).env(Resettable::Reset).exclusive(true)
+            } else {
+                arg
+            }
+        })
+        .about(about)
+        .override_usage("tcp_tunn run [OPTIONS] [--] CMD [ARG...]")
+        .after_long_help(RUN_NOTES)
+        .arg(program)
+}
+
+impl Args {
+    /// Where the console goes.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            _ if !self.program.is_empty() => Place::Stderr,
+            _ if self.capture.is_stdout() => Place::StderrIfAsked,
+            _ => Place::Stdout,
+        }
+    }
+
+    /// What cannot work, if anything.
+    fn check(&self) -> Result<(), String> {
+        if !self.program.is_empty() && self.capture.is_stdout() {
+            return Err("with run, stdout is the program's (try '--pcap FILE')".to_owned());
+        }
+        self.ingress.check(!self.from.is_empty() || self.ingress.is_any())?;
+        self.capture.check()?;
+        self.console.check(self.place())
+    }
 }
 
 #[cfg(test)]

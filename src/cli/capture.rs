@@ -15,6 +15,7 @@ use tcp_tunn::packet::{self, SegmentSize};
 use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::tunnel::Address;
 
+use super::ingress::without_password;
 use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
@@ -170,6 +171,11 @@ impl CaptureArgs {
         self.pcap = Some(path);
     }
 
+    /// Follows this key log, unless another was asked for.
+    pub(super) fn follow_keys(&mut self, path: PathBuf) {
+        self.tls_keylog.get_or_insert(path);
+    }
+
     /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
     pub(super) fn open(
         &self,
@@ -256,8 +262,11 @@ impl CaptureArgs {
 
 /// The command line, for who finds the capture later.
 fn command_line() -> String {
-    let word = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
-    std::env::args_os().map(word).collect::<Vec<_>>().join(" ")
+    let words: Vec<_> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let before = std::iter::once(None).chain(words.iter().map(|word| Some(word.as_str())));
+    let shown = words.iter().zip(before).map(|(word, before)| without_password(word, before));
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 /// What to try where a file cannot be written.

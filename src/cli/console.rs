@@ -1,14 +1,18 @@
 //! The console: what is shown, and how.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use clap::ValueEnum;
 use regex::bytes::Regex;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::termios::tcgetwinsize;
 use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Side};
@@ -33,6 +37,13 @@ pub(super) struct ConsoleArgs {
     /// On a terminal, a line on stderr then tells how it goes.
     #[arg(short, long)]
     pub(super) quiet: bool,
+
+    /// Write the console to this file [default: stdout; run: stderr]
+    ///
+    /// Write the console to this file instead of stdout (or, with run, stderr). A file that exists
+    /// is overwritten.
+    #[arg(short, long, value_name = "FILE", hide_short_help = true)]
+    output: Option<PathBuf>,
 
     /// auto, always or never
     ///
@@ -124,44 +135,66 @@ enum OnlySide {
     Server,
 }
 
+/// Where the console goes unless it goes to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Stdout,
+    /// Stdout is a program's.
+    Stderr,
+    /// Stdout is the capture's.
+    StderrIfAsked,
+}
+
 /// A console that is ready to show.
 pub(super) struct Shown {
     /// What it is called in messages.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) is_stdout: bool,
     pub(super) sink: Console<Patient>,
 }
 
 impl ConsoleArgs {
-    /// The console that is asked for, if one is. It leaves stdout to the capture where that has
-    /// taken it.
-    pub(super) fn open(&self, stdout_is_taken: bool) -> anyhow::Result<Option<Shown>> {
-        let Some(format) = self.format(stdout_is_taken) else { return Ok(None) };
-        let (name, fd, colour) = if stdout_is_taken {
-            let stderr = io::stderr();
-            ("stderr", stderr.as_fd().try_clone_to_owned(), wants_colour(&stderr))
-        } else {
-            let stdout = io::stdout();
-            ("stdout", stdout.as_fd().try_clone_to_owned(), wants_colour(&stdout))
+    /// The console that is asked for, if one is.
+    pub(super) fn open(&self, place: Place) -> anyhow::Result<Option<Shown>> {
+        let Some(format) = self.format(place) else { return Ok(None) };
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let (name, output, colour) = match (&self.output, place) {
+            (Some(path), _) => (path.display().to_string(), open_output(path), false),
+            (None, Place::Stdout) => {
+                let file = stdout.as_fd().try_clone_to_owned().map(File::from);
+                ("stdout".to_owned(), file, wants_colour(&stdout))
+            }
+            (None, Place::Stderr | Place::StderrIfAsked) => {
+                let file = stderr.as_fd().try_clone_to_owned().map(File::from);
+                ("stderr".to_owned(), file, wants_colour(&stderr))
+            }
         };
-        let output = fd.with_context(|| format!("cannot open {name} for the console"))?;
+        let output = output.with_context(|| format!("cannot open {name} for the console"))?;
         let mut options = self.options(format, colour);
         options.columns = columns(&output);
-        let sink = Console::new(Patient(output.into()), options);
-        Ok(Some(Shown { name, is_stdout: !stdout_is_taken, sink }))
+        let sink = Console::new(Patient(output), options);
+        let is_stdout = place == Place::Stdout && self.output.is_none();
+        Ok(Some(Shown { name, is_stdout, sink }))
     }
 
     /// What should not be done, if anything.
-    pub(super) fn check(&self, stdout_is_taken: bool) -> Result<(), String> {
-        let is_terminal =
-            if stdout_is_taken { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    pub(super) fn check(&self, place: Place) -> Result<(), String> {
+        if self.output.is_some() && self.format(place).is_none() {
+            let what = "--output has no effect without a console";
+            return Err(format!("{what} (try '--console hexdump')"));
+        }
+        let is_terminal = match place {
+            _ if self.output.is_some() => false,
+            Place::Stdout => io::stdout().is_terminal(),
+            Place::Stderr | Place::StderrIfAsked => io::stderr().is_terminal(),
+        };
         let is_meant =
             self.console.iter().filter(|format| **format == ConsoleFormat::Raw).count() > 1;
-        if is_terminal && !is_meant && self.format(stdout_is_taken) == Some(Format::Raw) {
+        if is_terminal && !is_meant && self.format(place) == Some(Format::Raw) {
             let what = "what is raw may take control of the terminal";
             return Err(format!("{what} (try '| less', or give '--console raw' twice)"));
         }
-        if self.hide_data && self.format(stdout_is_taken) == Some(Format::Raw) {
+        if self.hide_data && self.format(place) == Some(Format::Raw) {
             return Err("--hide-data leaves nothing of --console raw (try '--console text')".into());
         }
         Ok(())
@@ -178,10 +211,10 @@ impl ConsoleArgs {
     }
 
     /// The last one that is asked for.
-    fn format(&self, stdout_is_taken: bool) -> Option<Format> {
+    fn format(&self, place: Place) -> Option<Format> {
         match self.console.last() {
             _ if self.quiet => None,
-            None if stdout_is_taken => None,
+            None if place == Place::StderrIfAsked && self.output.is_none() => None,
             None | Some(ConsoleFormat::Hexdump) => Some(Format::Hexdump),
             Some(ConsoleFormat::Text) => Some(Format::Text),
             Some(ConsoleFormat::Json) => Some(Format::Json),
@@ -216,6 +249,21 @@ impl ConsoleArgs {
         options.hide_data = self.hide_data;
         options
     }
+}
+
+/// Opens a file for the console alone: what another process writes is left as it is.
+fn open_output(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    if file.metadata()?.is_file() {
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => {
+                io::Error::other("another process writes to it (choose another file)")
+            }
+            error => error.into(),
+        })?;
+        file.set_len(0)?;
+    }
+    Ok(file)
 }
 
 /// How many columns a terminal has.

@@ -155,8 +155,9 @@ pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> 
         counted(captures.largest(CaptureStats::packets).unwrap_or_default(), "packet", ""),
         counted(dropped, "byte", " dropped"),
     ];
+    let rejected = (counts.rejected > 0).then(|| format!("{} rejected", counts.rejected));
     let io = io.why.as_ref().map(|why| format!("io {}: {why}", io.backend));
-    figures.into_iter().chain(io).collect::<Vec<_>>().join(", ")
+    figures.into_iter().chain(rejected).chain(io).collect::<Vec<_>>().join(", ")
 }
 
 fn counted(count: u64, what: &str, how: impl Display) -> String {

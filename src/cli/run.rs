@@ -4,11 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tcp_tunn::capture::RotateHandle;
 use tcp_tunn::console::summary::{ConnectionTable, TopConnections};
 use tcp_tunn::sink::{SinkOptions, SinkReport};
-use tcp_tunn::tunnel::{Tunnel, raise_open_files_limit};
+use tcp_tunn::tunnel::{Builder, Launched, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
@@ -16,6 +16,7 @@ use super::console::wants_colour;
 use super::counters::{self, Captures, Gauge};
 use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
+use super::program::Program;
 use super::signals::Signals;
 use super::status::Stderr;
 use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
@@ -25,11 +26,16 @@ use super::{FAILED, complain, tell};
 const TABLE_ROWS: usize = 20;
 
 /// Relays until a signal, a condition or a failing sink ends it.
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let stderr = Stderr::new();
     log_to(&stderr, args.verbose);
     if let Err(error) = raise_open_files_limit() {
         tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+    let mut program = Program::new(&args.program);
+    if let Some(program) = &mut program {
+        let keys = program.key_log().context("cannot make a file for the program's TLS keys")?;
+        args.capture.follow_keys(keys);
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
@@ -50,8 +56,22 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
         stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
     }
-    let status = (args.console.is_quiet() && !silent).then(|| stderr.show_status(gauge()));
+    let shows_status = args.console.is_quiet() && !silent && program.is_none();
+    let status = shows_status.then(|| stderr.show_status(gauge()));
     let status = status.transpose().context("cannot show the status line")?;
+    let running = match program {
+        None => None,
+        Some(program) => {
+            let launched = Launched::new(tunnel.catcher(), args.filter.filter());
+            match program.start(launched, tunnel.handle()) {
+                Ok(running) => Some(running),
+                Err(error) => {
+                    complain(&error);
+                    return Ok(ExitCode::from(error.exit_code()));
+                }
+            }
+        }
+    };
     let io = tunnel.io().clone();
     let summary = tunnel.run();
     drop(status);
@@ -63,7 +83,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         tell(counters::summary(&summary, &attached.captures, &io));
     }
-    Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    let code = match running {
+        Some(running) => running.wait().context("cannot wait for the program")?,
+        None => ExitCode::SUCCESS,
+    };
+    // A program's own failure says more.
+    Ok(if failed && code == ExitCode::SUCCESS { ExitCode::from(FAILED) } else { code })
 }
 
 /// Tells where clients and readers may connect to.
@@ -110,13 +135,15 @@ fn log_to(stderr: &Stderr, verbose: u8) {
 }
 
 fn bind(args: &Args) -> anyhow::Result<Tunnel> {
-    let mut pairs = args.from.iter().zip(&args.to);
-    let Some((from, to)) = pairs.next() else { bail!("nothing to listen on (try '--help')") };
-    let mut builder =
-        Tunnel::builder(from, to).limits(args.relay.limits()).io(args.relay.backend());
-    for (from, to) in pairs {
+    let mut builder = Builder::default()
+        .limits(args.relay.limits())
+        .io(args.relay.backend())
+        .outgoing(args.outgoing.outgoing())
+        .record_only(args.filter.filter());
+    for (from, to) in args.from.iter().zip(&args.to) {
         builder = builder.route(from, to);
     }
+    builder = args.ingress.add_to(builder);
     if let Some(workers) = args.relay.workers {
         builder = builder.workers(workers.get());
     }
@@ -140,7 +167,7 @@ struct Attached {
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
-    if let Some(console) = args.console.open(args.capture.is_stdout())? {
+    if let Some(console) = args.console.open(args.place())? {
         let options = named(format!("the console on {}", console.name));
         let is_alone = !args.capture.is_any();
         attached.to_stdout.push(console.is_stdout && is_alone);

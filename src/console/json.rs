@@ -29,6 +29,11 @@ pub(super) fn event(
             out.extend_from_slice(br#""open""#);
             string("client", &open.client.to_string(), out);
             string("server", &open.target, out);
+            if let Some(process) = &open.process {
+                let _ = write!(out, r#","process":{{"pid":{}"#, process.pid);
+                string("name", &process.name, out);
+                out.push(b'}');
+            }
         }
         EventKind::Connected(connected) => {
             out.extend_from_slice(br#""connected""#);

@@ -74,7 +74,10 @@ impl Lines {
         let lifecycle = self.styles.lifecycle;
         match &event.kind {
             EventKind::Open(open) => {
-                line(&head, lifecycle, format!("Open {} -> {}", open.client, open.target), out);
+                let process = open.process.as_ref().map(|process| format!(", {process}"));
+                let process = process.unwrap_or_default();
+                let what = format!("Open {} -> {}{process}", open.client, open.target);
+                line(&head, lifecycle, what, out);
             }
             EventKind::Connected(connected) => {
                 let (server, local) = (&connected.server, &connected.local);

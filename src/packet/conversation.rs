@@ -283,11 +283,12 @@ impl Conversation {
     }
 
     fn comment(&self) -> String {
-        let Open { client, listener, target, .. } = &*self.open;
+        let Open { client, listener, target, process, .. } = &*self.open;
+        let process = process.as_ref().map_or_else(String::new, |process| format!("; {process}"));
         let upstream = self.connected.as_ref().map_or_else(String::new, |connected| {
             format!("; upstream {} -> {}", connected.local, connected.server)
         });
-        format!("connection {}: {client} -> {target} (by {listener}{upstream})", self.id)
+        format!("connection {}: {client} -> {target} (by {listener}{upstream}){process}", self.id)
     }
 }
 

@@ -1,0 +1,50 @@
+//! `tcp_tunn run`: a program whose connects go through the tunnel.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::thread::JoinHandle;
+use std::{io, thread};
+
+use tcp_tunn::launch::{Command, LaunchError, exit_code};
+use tcp_tunn::tunnel::{Handle, Launched};
+
+/// A program that is to be started.
+pub(super) struct Program(Command);
+
+/// A program that runs.
+pub(super) struct Running(JoinHandle<io::Result<ExitStatus>>);
+
+impl Program {
+    /// `None` without words.
+    pub(super) fn new(words: &[OsString]) -> Option<Self> {
+        let (name, args) = words.split_first()?;
+        let mut command = Command::new(name);
+        command.args(args).owns_signals();
+        Some(Self(command))
+    }
+
+    /// Where the program will write the secrets of its TLS connections.
+    pub(super) fn key_log(&mut self) -> io::Result<PathBuf> {
+        self.0.key_log()
+    }
+
+    /// Starts it; at its end the tunnel stops.
+    pub(super) fn start(self, launched: Launched, tunnel: Handle) -> Result<Running, LaunchError> {
+        let mut child = self.0.spawn(launched)?;
+        let wait = move || {
+            let status = child.wait();
+            tunnel.stop();
+            status
+        };
+        Ok(Running(thread::Builder::new().name("program".to_owned()).spawn(wait)?))
+    }
+}
+
+impl Running {
+    /// Waits for the end of the program; its own exit code, as a shell gives it.
+    pub(super) fn wait(self) -> io::Result<ExitCode> {
+        let status = self.0.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        Ok(ExitCode::from(exit_code(status?)))
+    }
+}
