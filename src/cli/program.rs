@@ -6,14 +6,14 @@ use std::process::{ExitCode, ExitStatus};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
-use tcp_tunn::launch::{Command, LaunchError, exit_code};
+use tcp_tunn::launch::{Child, Command, LaunchError, exit_code};
 use tcp_tunn::tunnel::{Handle, Launched};
 
 /// A program that is to be started.
 pub(super) struct Program(Command);
 
 /// A program that runs.
-pub(super) struct Running(JoinHandle<io::Result<ExitStatus>>);
+pub(super) struct Running(JoinHandle<(Child, io::Result<ExitStatus>)>);
 
 impl Program {
     /// `None` without words.
@@ -35,7 +35,8 @@ impl Program {
         let wait = move || {
             let status = child.wait();
             tunnel.stop();
-            status
+            // It holds the program's key log, which the capture reads to its end.
+            (child, status)
         };
         Ok(Running(thread::Builder::new().name("program".to_owned()).spawn(wait)?))
     }
@@ -44,7 +45,8 @@ impl Program {
 impl Running {
     /// Waits for the end of the program; its own exit code, as a shell gives it.
     pub(super) fn wait(self) -> io::Result<ExitCode> {
-        let status = self.0.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        let panicked = |_| io::Error::other("its thread panicked");
+        let (_child, status) = self.0.join().map_err(panicked)?;
         Ok(ExitCode::from(exit_code(status?)))
     }
 }
