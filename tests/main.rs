@@ -29,12 +29,16 @@ mod loops;
 mod packet;
 #[cfg(feature = "cli")]
 mod programs;
+#[cfg(feature = "cli")]
+mod proxies;
 mod public_api;
 #[cfg(feature = "cli")]
 mod readme;
 mod relay;
 #[cfg(feature = "cli")]
 mod rotation;
+#[cfg(feature = "cli")]
+mod run;
 mod scarce;
 #[cfg(feature = "cli")]
 mod signals;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitStatus;
 use std::thread::JoinHandle;
 use std::{io, thread};
 
@@ -44,9 +44,9 @@ impl Program {
 
 impl Running {
     /// Waits for the end of the program; its own exit code, as a shell gives it.
-    pub(super) fn wait(self) -> io::Result<ExitCode> {
+    pub(super) fn wait(self) -> io::Result<u8> {
         let panicked = |_| io::Error::other("its thread panicked");
         let (_child, status) = self.0.join().map_err(panicked)?;
-        Ok(ExitCode::from(exit_code(status?)))
+        Ok(exit_code(status?))
     }
 }

@@ -1,6 +1,6 @@
 //! Running the tunnel that the arguments describe.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -24,6 +24,9 @@ use super::{FAILED, complain, tell};
 
 /// How many connections the table at the end has.
 const TABLE_ROWS: usize = 20;
+
+/// The exit code of a program that SIGINT has ended.
+const INTERRUPTED: u8 = 130;
 
 /// Relays until a signal, a condition or a failing sink ends it.
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
@@ -76,6 +79,14 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let summary = tunnel.run();
     drop(status);
     let summary = summary?;
+    let code = match running {
+        Some(running) => running.wait().context("cannot wait for the program")?,
+        None => 0,
+    };
+    if code == INTERRUPTED && io::stderr().is_terminal() {
+        // The terminal shows `^C`: what follows begins a new line.
+        tell("");
+    }
     let failed = report_failures(&summary.sinks, &attached.to_stdout);
     if !silent {
         if !table.is_empty() {
@@ -83,12 +94,8 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         }
         tell(counters::summary(&summary, &attached.captures, &io));
     }
-    let code = match running {
-        Some(running) => running.wait().context("cannot wait for the program")?,
-        None => ExitCode::SUCCESS,
-    };
     // A program's own failure says more.
-    Ok(if failed && code == ExitCode::SUCCESS { ExitCode::from(FAILED) } else { code })
+    Ok(ExitCode::from(if failed && code == 0 { FAILED } else { code }))
 }
 
 /// Tells where clients and readers may connect to.

@@ -74,6 +74,10 @@ pub(super) fn inspect(
         if !notifications.is_waiting(notification.id) {
             return LEFT_ALONE;
         }
+        // There is no such descriptor: the kernel says so itself.
+        if error.kind() == io::ErrorKind::NotFound {
+            return LEFT_ALONE;
+        }
         let what = "a connect cannot be looked at and is left alone";
         Call::Unseen(Unseen { what, error: Some(error), answer: Answer::Continue })
     })

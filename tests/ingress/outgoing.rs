@@ -1,6 +1,7 @@
 //! How servers are reached.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use socket2::SockRef;
 use tcp_tunn::event::{CloseReason, Endpoint, EventKind};
@@ -108,23 +109,25 @@ fn silent_peers_are_asked_whether_they_are_there() {
     let tunnel = Running::start(Tunnel::builder(LOCAL, address).outgoing(outgoing));
     let client = tunnel.connect();
     let server = accept(&listener);
-    // The kernel shows the timer of the tunnel's own sockets.
-    let ports = [client.local_addr().unwrap().port(), server.local_addr().unwrap().port()];
-    let timers = keepalive_timers(&ports.map(|port| format!("{port:04X}")));
-    assert_eq!(timers, 2, "one on each side");
+    let own = [
+        (tunnel.address, client.local_addr().unwrap()),
+        (server.peer_addr().unwrap(), server.local_addr().unwrap()),
+    ];
+    assert_eq!(own.map(has_keepalive_timer), [true; 2], "one on each side");
     assert!(!SockRef::from(&client).keepalive().unwrap(), "the client's own is its own affair");
     drop((client, server));
     tunnel.stop();
 }
 
-/// How many sockets whose remote port is one of these have a keep-alive timer: kind 02 in
-/// /proc/net/tcp.
-fn keepalive_timers(ports: &[String]) -> usize {
+/// Whether the socket with these two addresses has a keep-alive timer: kind 02 in /proc/net/tcp.
+fn has_keepalive_timer((local, remote): (SocketAddr, SocketAddr)) -> bool {
+    let [local, remote] = [local, remote].map(|address| {
+        let SocketAddr::V4(address) = address else { panic!("{address}") };
+        format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
+    });
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_one = |line: &&str| {
+    sockets.lines().any(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        let remote = fields[2].rsplit_once(':').unwrap().1;
-        fields[5].starts_with("02:") && ports.iter().any(|port| port == remote)
-    };
-    sockets.lines().skip(1).filter(is_one).count()
+        fields[1] == local && fields[2] == remote && fields[5].starts_with("02:")
+    })
 }

@@ -92,7 +92,23 @@ impl Launcher {
             seen.push(self.seen());
         }
         assert_eq!(seen[0], seen[1], "{program:?}");
+        #[cfg(feature = "cli")]
+        self.same_by_command(by, program, &direct);
         (direct, seen.swap_remove(0))
+    }
+
+    /// Runs a program by the command `tcp_tunn run`: what it prints and how it ends is the same.
+    #[cfg(feature = "cli")]
+    fn same_by_command(&self, by: &[&str], program: &[&str], direct: &Ran) {
+        let path = self.folder.path().join("tcp_tunn");
+        if !path.exists() {
+            let built = env!("CARGO_BIN_EXE_tcp_tunn");
+            fs::hard_link(built, &path).or_else(|_| fs::copy(built, &path).map(drop)).unwrap();
+        }
+        let run = [path.to_str().unwrap(), "run", "-q", "--"];
+        let mut ran = Ran::of(&mut command(&[by, &run, program].concat()));
+        ran.stderr = without_summary(&ran.stderr);
+        assert_eq!(&ran, direct, "tcp_tunn run {program:?}");
     }
 }
 
@@ -134,6 +150,16 @@ impl Ran {
 fn without_times(text: &str) -> String {
     let times = regex::Regex::new(r"\b\d+ ms\b").unwrap();
     times.replace_all(text, "N ms").into_owned()
+}
+
+/// What a program itself has printed: not what the tunnel logs of another network, and what comes
+/// before the summary.
+#[cfg(feature = "cli")]
+fn without_summary(text: &str) -> String {
+    let summary =
+        regex::Regex::new(r"^(conn +client |\d+ connections?, \d+ bytes? client)").unwrap();
+    let own = text.split_inclusive('\n').take_while(|line| !summary.is_match(line));
+    own.filter(|line| !line.contains("in another network namespace is left alone")).collect()
 }
 
 /// A server that answers each client in a thread, until the test ends.

@@ -33,7 +33,7 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts it and waits until it listens on everything that `--from` names.
+    /// Starts it and waits until it listens on everything that it is to listen on.
     pub(crate) fn start(args: &[&str]) -> Self {
         let (mut process, stdout) = Self::spawn(args);
         process.stdout = Some(read_all(stdout));
@@ -110,7 +110,7 @@ impl Process {
     }
 
     fn wait_until_listening(&mut self, args: &[&str]) {
-        for _ in args.iter().filter(|arg| **arg == "--from") {
+        for _ in args.iter().filter(|arg| ["--from", "--proxy", "--transparent"].contains(arg)) {
             let line = self.wait_for_line("listening on ");
             let (address, _) = line["listening on ".len()..].split_once(" -> ").unwrap();
             self.addresses.extend(address.parse::<SocketAddr>().ok());

@@ -62,18 +62,35 @@ impl Server {
 
     /// The same with TLS 1.2 and 1.3, and a certificate that nobody vouches for.
     pub(crate) fn https(folder: &Path) -> Self {
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-nodes", "-subj", "/CN=localhost", "-newkey", "ec"])
-            .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "key.pem", "-out", "cert.pem"])
-            .current_dir(folder)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        make_certificate(folder);
         let files = ["certificate", "certificate_key"].into_iter().zip(["cert.pem", "key.pem"]);
         let files =
             files.map(|(what, name)| format!("ssl_{what} {};", folder.join(name).display()));
         let config = files.collect::<String>() + "ssl_protocols TLSv1.2 TLSv1.3;";
         Self::nginx_on(folder, "https.443", " ssl", &config)
+    }
+
+    /// nginx behind a load balancer: it answers with the client that the PROXY protocol names.
+    pub(crate) fn nginx_behind(folder: &Path) -> Self {
+        let answer = "location / { return 200 \"$proxy_protocol_addr\\n\"; }";
+        Self::nginx_on(folder, "http.80", " proxy_protocol", answer)
+    }
+
+    /// openssl's server, on TCP, which answers each request with a page about the connection.
+    pub(crate) fn openssl(folder: &Path) -> Self {
+        make_certificate(folder);
+        let mut command = Command::new("openssl");
+        command.args([
+            "s_server",
+            "-accept",
+            "127.0.0.1:0",
+            "-cert",
+            "cert.pem",
+            "-key",
+            "key.pem",
+        ]);
+        command.arg("-www").current_dir(folder);
+        Self::start(command, "ACCEPT ", PathBuf::new(), Signal::TERM)
     }
 
     fn nginx_on(folder: &Path, socket: &str, ssl: &str, more: &str) -> Self {
@@ -135,8 +152,22 @@ fn each_line(output: impl std::io::Read, mut take: impl FnMut(String)) {
 
 /// The address in a line such as `Serving HTTP on 127.0.0.1 port 40001 (...`.
 fn address_in(line: &str) -> Option<String> {
+    if let Some(address) = line.strip_prefix("ACCEPT ") {
+        return Some(address.to_owned());
+    }
     let (_, port) = line.split_once(" port ")?;
     Some(format!("127.0.0.1:{}", port.split(' ').next()?))
+}
+
+/// Makes a certificate that nobody vouches for, and its key.
+fn make_certificate(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-subj", "/CN=localhost", "-newkey", "ec"])
+        .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Debian keeps the programs of each version apart, and outside of the search path.
