@@ -181,7 +181,11 @@ fn is_public_item(item: &ImplItem) -> bool {
 
 fn is_for_tests(item: &Item) -> bool {
     let Item::Mod(module) = item else { return false };
-    module.attrs.iter().any(|attribute| attribute.path().is_ident("cfg"))
+    let is_test = |attribute: &syn::Attribute| {
+        let names = attribute.parse_args::<syn::Ident>();
+        attribute.path().is_ident("cfg") && names.is_ok_and(|name| name == "test")
+    };
+    module.attrs.iter().any(is_test)
 }
 
 fn visibility(item: &Item) -> Option<&Visibility> {

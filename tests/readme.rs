@@ -1,4 +1,5 @@
-//! The README: every command in it works as it is written, and every option stands in it.
+//! The README and the docs: every command in them works as it is written, every option stands in
+//! them, and every test that they name exists.
 //!
 //! A fenced block is marked by what it needs: `sh` is run here, `sh display` needs a screen,
 //! `sh service` a server or a daemon that this machine may not have, `sh setup` is what sets this
@@ -19,8 +20,22 @@ use crate::support::skip::skip;
 
 const MARKS: [&str; 3] = ["display", "service", "setup"];
 
+fn document(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
 fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    document("README.md")
+}
+
+/// The README and all of `docs`, in order.
+fn documents() -> String {
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() > 5, "{paths:?}");
+    let docs: String = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    readme() + &docs
 }
 
 /// The fenced blocks, each with what stands behind its fence.
@@ -37,7 +52,7 @@ fn blocks(text: &str) -> Vec<(&str, &str)> {
 fn as_script(block: &str) -> String {
     let mut script = String::new();
     for line in block.replace("\\\n", " ").lines() {
-        if line.starts_with("tcp_tunn ") {
+        if line.starts_with("tcp_tunn --") {
             writeln!(script, "start {line}").unwrap();
         } else {
             writeln!(script, "{line}").unwrap();
@@ -85,8 +100,9 @@ has out.pcapng http && has unix.pcapng http && has redis.pcapng resp
 
 #[test]
 fn every_command_works_as_written() {
-    let readme = readme();
-    let runnable: Vec<_> = blocks(&readme).into_iter().filter(|(mark, _)| *mark == "sh").collect();
+    let documents = documents();
+    let runnable: Vec<_> =
+        blocks(&documents).into_iter().filter(|(mark, _)| *mark == "sh").collect();
     assert!(runnable.len() >= 8, "the blocks were not found: {runnable:?}");
     let mut script = String::new();
     runnable.iter().for_each(|(_, block)| script += &as_script(block));
@@ -123,21 +139,21 @@ fn run_in_a_network_of_its_own(script: &str) {
 
 #[test]
 fn every_block_is_run_or_says_what_it_needs() {
-    for (mark, block) in blocks(&readme()) {
-        let known = ["text", "rust", "sh"].contains(&mark)
+    for (mark, block) in blocks(&documents()) {
+        let known = ["text", "rust", "sh", "yaml"].contains(&mark)
             || mark.strip_prefix("sh ").is_some_and(|needs| MARKS.contains(&needs));
         assert!(known, "'{mark}' is no mark that a test knows:\n{block}");
     }
 }
 
 #[test]
-fn every_option_stands_in_it() {
-    let readme = readme();
+fn every_option_is_explained() {
+    let documents = documents();
     let help = String::from_utf8(Process::run(&["--help"]).stdout).unwrap();
-    let (known, told) = (options(&help), options(&readme));
+    let (known, told) = (options(&help), options(&documents));
     assert!(known.len() > 20, "{known:?}");
     let missing: Vec<_> = known.difference(&told).collect();
-    assert!(missing.is_empty(), "the README says nothing of {missing:?}");
+    assert!(missing.is_empty(), "the docs say nothing of {missing:?}");
 }
 
 /// All that looks like a long option.
@@ -147,11 +163,14 @@ fn options(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_example_is_the_one_that_runs() {
+fn example_of_the_library_guide_is_the_one_that_runs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/library.rs");
     let example = fs::read_to_string(path).unwrap();
     let (_, code) = example.split_once("\n\n").unwrap();
-    assert!(blocks(&readme()).contains(&("rust", code.trim_end())), "they differ");
+    assert!(
+        blocks(&document("docs/library.md")).contains(&("rust", code.trim_end())),
+        "they differ"
+    );
 }
 
 #[test]
@@ -166,6 +185,48 @@ fn the_picture_is_of_what_the_program_shows() {
     }
 }
 
+#[test]
+fn readme_is_short() {
+    assert!(readme().lines().count() <= 200);
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    for path in
+        ["README.md", "docs/library.md", "docs/options.md", "docs/recipes.md", "docs/run.md"]
+    {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let text = document(path);
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for link in links.filter(|link| !link.contains("://")) {
+            assert!(folder.parent().unwrap().join(link).exists(), "{path} leads to {link}");
+        }
+    }
+}
+
+#[test]
+fn library_example_compiles_alone() {
+    let readme = readme();
+    let (_, example) = *blocks(&readme).iter().find(|(mark, _)| *mark == "rust").unwrap();
+    let (folder, root) = (tempdir().unwrap(), env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("src/main.rs"), example).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"alone\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+         [dependencies]\ntcp_tunn = {{ path = \"{root}\" }}\n"
+    );
+    fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    // The versions that are known here, so that nothing has to be fetched.
+    fs::copy(Path::new(root).join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    let built = Command::new(env!("CARGO"))
+        .args(["check", "--quiet", "--offline"])
+        .env("CARGO_TARGET_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/alone"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
 /// The source of every test.
 fn sources(folder: &Path, all: &mut String) {
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -178,14 +239,13 @@ fn sources(folder: &Path, all: &mut String) {
 }
 
 #[test]
-fn every_test_that_it_names_exists() {
+fn every_test_that_is_named_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut source = String::new();
     sources(&root.join("tests"), &mut source);
     sources(&root.join("src"), &mut source);
-    let readme = readme();
-    let (_, promises) = readme.split_once("## What the relay promises").unwrap();
-    let (promises, _) = promises.split_once("### Reliability").unwrap();
+    let guarantees = document("docs/guarantees.md");
+    let (promises, _) = guarantees.split_once("## Reliability").unwrap();
     let rows: Vec<_> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
     assert!(rows.len() > 10, "{rows:?}");
     for row in rows {

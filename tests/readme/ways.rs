@@ -1,7 +1,7 @@
 //! The table "Ways to look": each row's tunnel and its reader without a screen are run as they
 //! stand there. What needs one is the first reader of each row, Wireshark itself.
 
-use super::{readme, run_in_a_network_of_its_own};
+use super::{document, run_in_a_network_of_its_own};
 
 /// Of all rows but that of TLS, which has a server of its own.
 const ENDS: &str = "--from 127.0.0.1:8080 --to 127.0.0.1:8000";
@@ -32,8 +32,8 @@ fn code(cell: &str) -> Vec<String> {
 
 /// The code in the two columns behind the name of each way.
 fn rows() -> Vec<(Vec<String>, Vec<String>)> {
-    let readme = readme();
-    let (_, section) = readme.split_once("## Ways to look").unwrap();
+    let capture = document("docs/capture.md");
+    let (_, section) = capture.split_once("## Ways to look").unwrap();
     let (_, table) = section.split_once("|---|---|---|\n").unwrap();
     let (table, _) = table.split_once("\n\n").unwrap();
     let cells = |row: &str| {
