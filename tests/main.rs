@@ -20,6 +20,8 @@ mod extcap;
 mod faults;
 mod fidelity;
 mod fixtures;
+#[cfg(all(feature = "cli", feature = "compress"))]
+mod full_disk;
 mod ingress;
 #[cfg(feature = "run")]
 mod launch;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::aligned::Aligned;
+use super::output::write_at;
 
 /// A buffer and its place in the file.
 pub(super) struct Chunk {
@@ -20,10 +21,18 @@ pub(super) struct Chunk {
 pub(super) struct Behind {
     /// `None` when there will be no more, which ends the thread.
     chunks: Option<SyncSender<Chunk>>,
-    written: Receiver<io::Result<Aligned>>,
+    written: Receiver<Result<Aligned, Failed>>,
     thread: Option<JoinHandle<()>>,
     is_under_way: bool,
     spare: Option<Aligned>,
+    /// The blocks of a chunk that could not be written.
+    lost: Vec<u8>,
+}
+
+/// Why a chunk was not written, and its blocks that the file does not have.
+struct Failed {
+    error: io::Error,
+    lost: Vec<u8>,
 }
 
 struct Files {
@@ -47,7 +56,8 @@ impl Behind {
         };
         let thread = std::thread::Builder::new().name("capture file".to_owned()).spawn(run)?;
         let (chunks, thread) = (Some(chunks), Some(thread));
-        Ok(Self { chunks, written, thread, is_under_way: false, spare: None })
+        let (is_under_way, spare, lost) = (false, None, Vec::new());
+        Ok(Self { chunks, written, thread, is_under_way, spare, lost })
     }
 
     /// Begins to write a chunk. None may be under way.
@@ -60,9 +70,20 @@ impl Behind {
     /// Waits until no chunk is under way, and says what became of it.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.is_under_way) {
-            self.spare = Some(self.written.recv().map_err(|_| gone())??);
+            match self.written.recv().map_err(|_| gone())? {
+                Ok(buffer) => self.spare = Some(buffer),
+                Err(Failed { error, lost }) => {
+                    self.lost = lost;
+                    return Err(error);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The blocks of a chunk that could not be written.
+    pub(super) fn take_lost(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The buffer of a chunk that was written, to fill again.
@@ -86,16 +107,17 @@ impl Drop for Behind {
 }
 
 impl Files {
-    fn write(&mut self, Chunk { buffer, start }: Chunk) -> io::Result<Aligned> {
+    fn write(&mut self, Chunk { buffer, start }: Chunk) -> Result<Aligned, Failed> {
         let (head, rest) = buffer.split();
         let middle = start + head.len() as u64;
         let written = self.ordinary.write_all_at(head, start);
-        if let Err(error) = written.and_then(|()| self.write_direct(rest, middle)) {
-            // A full disk shall not leave half a block behind.
-            let _ = self.ordinary.set_len(start);
-            return Err(error);
+        let written = written.and_then(|()| self.write_direct(rest, middle));
+        let Err(error) = written else { return Ok(buffer) };
+        // All or nothing by a direct write, but part of it may fit.
+        match write_at(&self.ordinary, buffer.filled(), start) {
+            Ok(()) => Ok(buffer),
+            Err((kept, _)) => Err(Failed { error, lost: buffer.filled()[kept..].to_vec() }),
         }
-        Ok(buffer)
     }
 
     fn write_direct(&mut self, bytes: &[u8], start: u64) -> io::Result<()> {

@@ -1,54 +1,226 @@
 //! Compressed captures, which Wireshark opens as they are.
+//!
+//! What is compressed reaches the file in portions that end on a byte boundary with a whole block,
+//! so that a file that was cut short shows all up to its last flush. Where a portion does not fit,
+//! the stream ends before it, and as many of its blocks as fit follow in streams of their own,
+//! which both formats allow.
 
 use std::fs::File;
 use std::io;
 
 use super::output::Output;
 
-/// A compressed file. A flush ends a block on a byte boundary, so that a file that was cut short
-/// shows all up to its last flush.
+/// A portion is written when so much has gathered, or at a flush.
 #[cfg(feature = "compress")]
-struct Compressed<E> {
-    encoder: E,
-    finish: fn(&mut E) -> io::Result<()>,
-    /// Whether something was written since the last flush: each flush of nothing would make the
-    /// file longer all the same.
-    is_dirty: bool,
+const PORTION: usize = 1 << 20;
+/// Fewer bytes are not worth another try on a full disk.
+#[cfg(feature = "compress")]
+const TRIED_MIN: usize = 4096;
+
+/// A format that streams are written in.
+#[cfg(feature = "compress")]
+trait Format: Send {
+    /// Compresses more, up to a byte boundary.
+    fn compress(&mut self, raw: &[u8]) -> io::Result<Vec<u8>>;
+
+    /// Ends the stream.
+    fn end(&mut self) -> io::Result<Vec<u8>>;
+
+    /// What would end the stream where it was before it compressed the last portion.
+    fn end_before(&self) -> Vec<u8>;
+
+    /// A stream of its own.
+    fn stream(raw: &[u8]) -> io::Result<Vec<u8>>;
 }
 
 #[cfg(feature = "compress")]
-impl<E: io::Write + Send> Output for Compressed<E> {
+struct Compressed<F> {
+    file: File,
+    /// The length of the file, where its last portion ends.
+    len: u64,
+    format: F,
+    /// Blocks that the file does not have yet.
+    raw: Vec<u8>,
+    has_failed: bool,
+}
+
+#[cfg(feature = "compress")]
+impl<F: Format> Compressed<F> {
+    const fn new(file: File, format: F) -> Self {
+        Self { file, len: 0, format, raw: Vec::new(), has_failed: false }
+    }
+
+    /// Writes at the end of the file, all or nothing.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+
+        if let Err(error) = self.file.write_all_at(bytes, self.len) {
+            let _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write_portion(&mut self) -> io::Result<()> {
+        let compressed = self.format.compress(&self.raw)?;
+        if let Err(error) = self.append(&compressed) {
+            self.has_failed = true;
+            return Err(error);
+        }
+        self.raw.clear();
+        Ok(())
+    }
+
+    /// Writes as many blocks as fit, in streams of their own; how many bytes of blocks those are.
+    fn write_what_fits(&mut self) -> usize {
+        let raw = std::mem::take(&mut self.raw);
+        let (mut kept, mut step) = (0, raw.len());
+        while step >= TRIED_MIN && kept < raw.len() {
+            let len = super::blocks::whole(&raw[kept..], step);
+            let stream = F::stream(&raw[kept..kept + len]);
+            if len > 0 && stream.and_then(|stream| self.append(&stream)).is_ok() {
+                kept += len;
+            } else {
+                step /= 2;
+            }
+        }
+        self.raw = raw;
+        kept
+    }
+}
+
+#[cfg(feature = "compress")]
+impl<F: Format> Output for Compressed<F> {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        self.is_dirty = true;
-        self.encoder.write_all(blocks)
+        self.raw.extend_from_slice(blocks);
+        if self.raw.len() >= PORTION { self.write_portion() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_dirty) { self.encoder.flush() } else { Ok(()) }
+        // Each flush of nothing would make the file longer all the same.
+        if self.raw.is_empty() { Ok(()) } else { self.write_portion() }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        (self.finish)(&mut self.encoder)
+        self.flush()?;
+        let end = self.format.end()?;
+        self.append(&end)
+    }
+
+    fn salvage(&mut self) -> Vec<u8> {
+        let end = if self.has_failed {
+            self.format.end_before()
+        } else {
+            self.format.end().unwrap_or_default()
+        };
+        let kept = if self.append(&end).is_ok() { self.write_what_fits() } else { 0 };
+        self.raw.split_off(kept)
     }
 }
 
-/// A gzip file.
+/// A gzip file (RFC 1952).
 #[cfg(feature = "compress")]
-pub(super) fn gzip(file: File) -> io::Result<Box<dyn Output>> {
-    use flate2::{Compression, write::GzEncoder};
-
-    // The fastest level: it keeps up with more traffic, and packets compress well anyway.
-    let encoder = GzEncoder::new(file, Compression::fast());
-    Ok(Box::new(Compressed { encoder, finish: GzEncoder::try_finish, is_dirty: false }))
+struct Gzip {
+    encoder: flate2::write::GzEncoder<Vec<u8>>,
+    /// Checksum and length of what was compressed, before the last portion and with it.
+    sums: [flate2::Crc; 2],
 }
 
-/// A Zstandard file.
+#[cfg(feature = "compress")]
+impl Gzip {
+    fn new() -> Self {
+        // The fastest level: it keeps up with more traffic, and packets compress well anyway.
+        let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        Self { encoder, sums: [flate2::Crc::new(), flate2::Crc::new()] }
+    }
+}
+
+#[cfg(feature = "compress")]
+impl Format for Gzip {
+    fn compress(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        use std::io::Write;
+
+        let mut with = flate2::Crc::new();
+        with.combine(&self.sums[1]);
+        self.sums.swap(0, 1);
+        with.update(raw);
+        self.sums[1] = with;
+        self.encoder.write_all(raw)?;
+        self.encoder.flush()?;
+        Ok(std::mem::take(self.encoder.get_mut()))
+    }
+
+    fn end(&mut self) -> io::Result<Vec<u8>> {
+        self.encoder.try_finish()?;
+        Ok(std::mem::take(self.encoder.get_mut()))
+    }
+
+    fn end_before(&self) -> Vec<u8> {
+        // The last block of a stream, with fixed codes and nothing in it (RFC 1951, 3.2.3).
+        const LAST_BLOCK: [u8; 2] = [3, 0];
+        let before = &self.sums[0];
+        if before.amount() == 0 {
+            return Vec::new();
+        }
+        [&LAST_BLOCK[..], &before.sum().to_le_bytes(), &before.amount().to_le_bytes()].concat()
+    }
+
+    fn stream(raw: &[u8]) -> io::Result<Vec<u8>> {
+        let mut whole = Self::new();
+        Ok([whole.compress(raw)?, whole.end()?].concat())
+    }
+}
+
+/// A Zstandard file (RFC 8878).
+#[cfg(feature = "compress")]
+struct Zstandard {
+    encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    /// How many portions were compressed.
+    portions: u64,
+}
+
+#[cfg(feature = "compress")]
+impl Zstandard {
+    fn new() -> io::Result<Self> {
+        Ok(Self { encoder: zstd::stream::write::Encoder::new(Vec::new(), 1)?, portions: 0 })
+    }
+}
+
+#[cfg(feature = "compress")]
+impl Format for Zstandard {
+    fn compress(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        use std::io::Write;
+
+        self.portions += 1;
+        self.encoder.write_all(raw)?;
+        self.encoder.flush()?;
+        Ok(std::mem::take(self.encoder.get_mut()))
+    }
+
+    fn end(&mut self) -> io::Result<Vec<u8>> {
+        self.encoder.do_finish()?;
+        Ok(std::mem::take(self.encoder.get_mut()))
+    }
+
+    fn end_before(&self) -> Vec<u8> {
+        // The header of the last block: raw, of no bytes (RFC 8878, 3.1.1.2).
+        if self.portions > 1 { vec![1, 0, 0] } else { Vec::new() }
+    }
+
+    fn stream(raw: &[u8]) -> io::Result<Vec<u8>> {
+        zstd::stream::encode_all(raw, 1)
+    }
+}
+
+#[cfg(feature = "compress")]
+pub(super) fn gzip(file: File) -> io::Result<Box<dyn Output>> {
+    Ok(Box::new(Compressed::new(file, Gzip::new())))
+}
+
 #[cfg(feature = "compress")]
 pub(super) fn zstd(file: File) -> io::Result<Box<dyn Output>> {
-    use zstd::stream::write::Encoder;
-
-    let encoder = Encoder::new(file, 1)?;
-    Ok(Box::new(Compressed { encoder, finish: Encoder::do_finish, is_dirty: false }))
+    Ok(Box::new(Compressed::new(file, Zstandard::new()?)))
 }
 
 #[cfg(not(feature = "compress"))]

@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::aligned::Aligned;
 use super::behind::{Behind, Chunk};
-use super::output::Output;
+use super::output::{Output, write_at};
 
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
@@ -33,6 +33,10 @@ pub(super) struct DirectFile {
     buffer: Aligned,
     /// Where in the file the buffer's content belongs.
     end: u64,
+    /// Whether a chunk could not be written.
+    has_failed: bool,
+    /// What of the buffer did not fit when it was last written.
+    lost: Vec<u8>,
 }
 
 impl DirectFile {
@@ -43,7 +47,8 @@ impl DirectFile {
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
         let behind = Behind::new(direct, ordinary.try_clone()?)?;
         let ordinary = ordinary.try_clone()?;
-        Ok(Self { ordinary, behind, buffer: Self::empty(), end: 0 })
+        let (buffer, lost) = (Self::empty(), Vec::new());
+        Ok(Self { ordinary, behind, buffer, end: 0, has_failed: false, lost })
     }
 
     /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
@@ -51,10 +56,25 @@ impl DirectFile {
         Aligned::with_capacity(2 * CHUNK)
     }
 
+    /// Writes the buffer through the page cache.
+    fn write_ordinary(&mut self) -> io::Result<()> {
+        let written = write_at(&self.ordinary, self.buffer.filled(), self.end);
+        let len = written.as_ref().map_or_else(|(kept, _)| *kept, |()| self.buffer.len());
+        self.lost.extend_from_slice(&self.buffer.filled()[len..]);
+        self.end += len as u64;
+        self.buffer.restart(self.end);
+        written.map_err(|(_, error)| error)
+    }
+
+    /// Waits for the chunk under way.
+    fn settle(&mut self) -> io::Result<()> {
+        self.behind.settle().inspect_err(|_| self.has_failed = true)
+    }
+
     /// Hands the buffer over, filled up so that it ends on a boundary with a whole block.
     fn write_chunk(&mut self) -> io::Result<()> {
         self.buffer.fill_up();
-        self.behind.settle()?;
+        self.settle()?;
         let start = self.end;
         self.end += self.buffer.len() as u64;
         let mut spare = self.behind.take_spare().unwrap_or_else(Self::empty);
@@ -81,17 +101,22 @@ impl Output for DirectFile {
     fn flush(&mut self) -> io::Result<()> {
         if self.buffer.len() >= FLUSH_MIN {
             self.write_chunk()?;
-            return self.behind.settle();
+            return self.settle();
         }
         // Without the chunk before it what is flushed would lie behind a hole.
-        self.behind.settle()?;
-        if let Err(error) = self.ordinary.write_all_at(self.buffer.filled(), self.end) {
-            let _ = self.ordinary.set_len(self.end);
-            return Err(error);
+        self.settle()?;
+        self.write_ordinary()
+    }
+
+    fn salvage(&mut self) -> Vec<u8> {
+        // After what did not fit nothing else may follow.
+        if self.settle().is_err() || self.has_failed {
+            self.lost = self.behind.take_lost();
+            self.lost.extend_from_slice(self.buffer.filled());
+        } else if self.lost.is_empty() {
+            let _ = self.write_ordinary();
         }
-        self.end += self.buffer.len() as u64;
-        self.buffer.restart(self.end);
-        Ok(())
+        std::mem::take(&mut self.lost)
     }
 
     fn patchable(&self) -> Option<u64> {
@@ -103,7 +128,7 @@ impl Output for DirectFile {
             self.buffer.patch(at, bytes);
             return Ok(());
         }
-        self.behind.settle()?;
+        self.settle()?;
         self.ordinary.write_all_at(bytes, offset)
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 /// Opens `path` for a new capture, readable by its owner alone.
 ///
 /// An existing file loses its content only once it is open. In a directory that others may write
@@ -13,6 +16,7 @@ use std::path::Path;
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let file = open(path, OpenOptions::new().write(true).create(true).mode(0o600), 0)?;
     if file.metadata()?.is_file() {
+        lock(&file)?;
         file.set_len(0)?;
     }
     Ok(file)
@@ -33,6 +37,20 @@ pub(super) fn is_fifo(path: &Path) -> io::Result<bool> {
     // It has to be looked at without opening it; and a link is opened as such.
     let found = open(path, OpenOptions::new().read(true), libc::O_PATH)?;
     if found.metadata()?.is_symlink() { Err(refused(LINK)) } else { Ok(true) }
+}
+
+/// Takes the file for this process alone, as long as it is open; what another process writes to
+/// it stays whole.
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let what = "another process writes to it";
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, what))
+        }
+        // Some file systems know no locks.
+        Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 const LINK: &str = "it is a link in a directory that others may write to";

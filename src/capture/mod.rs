@@ -5,11 +5,13 @@
 
 mod aligned;
 mod behind;
+mod blocks;
 mod compress;
 mod direct;
 mod fifo;
 mod file;
 mod keylog;
+mod open;
 mod options;
 mod output;
 mod over_ip;
@@ -25,16 +27,19 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use self::options::{CaptureStats, PcapngOptions, RotateHandle, Rotation, StopAfter};
+pub use self::options::{
+    CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, StopAfter,
+};
 pub use self::over_ip::PcapOverIpSink;
 
+use self::blocks::Held;
 use self::output::{Output, Stream};
 use self::secrets::Secrets;
 use self::section::{Preamble, Section};
 use self::series::Series;
 use crate::event::{Event, EventKind, Timestamp};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize};
-use crate::sink::{Interest, Sink};
+use crate::sink::{Interest, Kept, Sink};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
 const BATCH: usize = 1 << 20;
@@ -73,6 +78,8 @@ pub struct PcapngSink {
     stopped: bool,
     rotate: RotateHandle,
     stats: CaptureStats,
+    /// What was drawn so far, over all files.
+    held: Held,
     last: Timestamp,
     flushed: Instant,
 }
@@ -122,12 +129,20 @@ impl PcapngSink {
     ///
     /// The options make no valid header.
     pub fn new(output: impl Write + Send + 'static, options: PcapngOptions) -> io::Result<Self> {
-        Self::with_output(Box::new(Stream(output)), options)
+        Self::with_output(Box::new(Stream::new(output)), options)
     }
 
     fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
-        let PcapngOptions { legs, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
-        let preamble = Preamble { legs, snaplen, comment };
+        let PcapngOptions {
+            legs,
+            segment_size,
+            snaplen,
+            comment,
+            tls_keylog,
+            isn_seed,
+            environment,
+        } = options;
+        let preamble = Preamble { legs, snaplen, comment, environment };
         let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
             conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
@@ -144,6 +159,7 @@ impl PcapngSink {
             stopped: false,
             rotate: RotateHandle::default(),
             stats: CaptureStats::default(),
+            held: Held::default(),
             last: Timestamp(0),
             flushed: Instant::now(),
         };
@@ -184,19 +200,19 @@ impl PcapngSink {
     fn write_out(&mut self) -> io::Result<()> {
         let pending = self.section.pending();
         let len = pending.len();
-        if len > 0 {
-            self.output.write(pending)?;
-            pending.clear();
-        }
+        let written = if len > 0 { self.output.write(pending) } else { Ok(()) };
+        // What is lost, the output knows.
+        pending.clear();
         self.count(len);
-        Ok(())
+        written
     }
 
     /// Counts bytes that the output has taken, and what they hold.
     fn count(&mut self, len: usize) {
-        let (packets, dropped_bytes) = self.section.take_counts();
+        let (held, dropped_bytes) = self.section.take_counts();
+        self.held.add(held);
         self.file_bytes += len as u64;
-        self.stats.add(packets, len as u64, dropped_bytes);
+        self.stats.add(held.packets, len as u64, dropped_bytes);
     }
 
     /// Draws the packets of an event: straight into the output's memory where it has some, and
@@ -331,6 +347,16 @@ impl Sink for PcapngSink {
         self.section.end()?;
         self.write_out()?;
         self.output.finish()
+    }
+
+    fn salvage(&mut self) -> Option<Kept> {
+        let mut lost = self.output.salvage();
+        lost.append(self.section.pending());
+        self.count(0);
+        let held = self.held.without(blocks::held(&lost, self.preamble.legs));
+        self.stats.set_packets(held.packets);
+        let [client_to_server, server_to_client] = held.payload;
+        Some(Kept { client_to_server, server_to_client })
     }
 
     fn interest(&self) -> Interest {

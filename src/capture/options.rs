@@ -26,6 +26,35 @@ pub struct PcapngOptions {
     /// What the initial sequence numbers are made of: with the same seed, the same events make
     /// the same capture, byte for byte. Random by default.
     pub isn_seed: Option<u64>,
+    /// The machine and the program that make the capture; this machine and tcp_tunn by default.
+    pub environment: Environment,
+}
+
+/// What a capture says of the machine and the program that made it (pcapng, sections 4.1 and 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Environment {
+    /// The operating system and its release: `shb_os` and `if_os`.
+    pub os: String,
+    /// The program and its version: `shb_userappl`.
+    pub application: String,
+    /// The hardware: `shb_hardware`; left out by default.
+    pub hardware: Option<String>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        let name = rustix::system::uname();
+        let [system, release] = [name.sysname(), name.release()].map(|text| text.to_string_lossy());
+        Self::new(format!("{system} {release}"), concat!("tcp_tunn ", env!("CARGO_PKG_VERSION")))
+    }
+}
+
+impl Environment {
+    /// An operating system and a program, on hardware that is not named.
+    pub fn new(os: impl Into<String>, application: impl Into<String>) -> Self {
+        Self { os: os.into(), application: application.into(), hardware: None }
+    }
 }
 
 /// When the next file of a series begins. Whatever comes first does.
@@ -91,6 +120,11 @@ impl CaptureStats {
     /// Bytes of the conversations that were dropped, and stand in the capture as gaps.
     pub fn dropped_bytes(&self) -> u64 {
         self.0.dropped_bytes.load(Relaxed)
+    }
+
+    /// What it holds after all, where a failure has lost some of it.
+    pub(super) fn set_packets(&self, packets: u64) {
+        self.0.packets.store(packets, Relaxed);
     }
 
     pub(super) fn add(&self, packets: u64, bytes: u64, dropped_bytes: u64) {

@@ -3,11 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use super::direct::DirectFile;
-use super::fifo::Fifo;
-use super::file;
+use super::blocks::whole;
 
 /// Takes whole blocks, and makes them visible.
 pub(super) trait Output: Send {
@@ -33,6 +30,10 @@ pub(super) trait Output: Send {
         self.flush()
     }
 
+    /// Called once, after a failure: keeps every whole block that was taken and fits, and gives
+    /// back those that are lost.
+    fn salvage(&mut self) -> Vec<u8>;
+
     /// Where the next block will lie, if it can be [patched](Self::patch) there.
     fn patchable(&self) -> Option<u64> {
         None
@@ -44,16 +45,66 @@ pub(super) trait Output: Send {
     }
 }
 
+/// Writes blocks by `write`, which is given what is left and says how much of it was taken; where
+/// it fails, how many bytes of whole blocks were taken before.
+pub(super) fn write_whole(
+    blocks: &[u8],
+    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+) -> Result<(), (usize, io::Error)> {
+    let mut taken = 0;
+    while taken < blocks.len() {
+        match write(&blocks[taken..]) {
+            Ok(0) => return Err((whole(blocks, taken), io::ErrorKind::WriteZero.into())),
+            Ok(len) => taken += len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((whole(blocks, taken), error)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes blocks to a file at `offset`; where they do not fit, the file ends with the last whole
+/// one that does, and how many bytes of them those are.
+pub(super) fn write_at(file: &File, blocks: &[u8], offset: u64) -> Result<(), (usize, io::Error)> {
+    let mut at = offset;
+    let written = write_whole(blocks, |rest| {
+        let len = file.write_at(rest, at)?;
+        at += len as u64;
+        Ok(len)
+    });
+    written.inspect_err(|(kept, _)| {
+        // A full disk shall not leave half a block behind.
+        let _ = file.set_len(offset + *kept as u64);
+    })
+}
+
 /// Anything that can be written to.
-pub(super) struct Stream<W>(pub(super) W);
+pub(super) struct Stream<W> {
+    output: W,
+    lost: Vec<u8>,
+}
+
+impl<W> Stream<W> {
+    pub(super) const fn new(output: W) -> Self {
+        Self { output, lost: Vec::new() }
+    }
+}
 
 impl<W: Write + Send> Output for Stream<W> {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        self.0.write_all(blocks)
+        let written = write_whole(blocks, |rest| self.output.write(rest));
+        written.map_err(|(kept, error)| {
+            self.lost = blocks[kept..].to_vec();
+            error
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.output.flush()
+    }
+
+    fn salvage(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.lost)
     }
 }
 
@@ -61,28 +112,31 @@ impl<W: Write + Send> Output for Stream<W> {
 pub(super) struct PlainFile {
     file: File,
     len: u64,
+    lost: Vec<u8>,
 }
 
 impl PlainFile {
     pub(super) const fn new(file: File) -> Self {
-        Self { file, len: 0 }
+        Self { file, len: 0, lost: Vec::new() }
     }
 }
 
 impl Output for PlainFile {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(blocks);
-        if written.is_err() {
-            // A full disk shall not leave half a block behind.
-            let _ = self.file.set_len(self.len);
-        } else {
-            self.len += blocks.len() as u64;
-        }
-        written
+        write_at(&self.file, blocks, self.len).map_err(|(kept, error)| {
+            self.lost = blocks[kept..].to_vec();
+            error
+        })?;
+        self.len += blocks.len() as u64;
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn salvage(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.lost)
     }
 
     fn patchable(&self) -> Option<u64> {
@@ -91,24 +145,5 @@ impl Output for PlainFile {
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
-    }
-}
-
-/// Opens `path` for a capture: a FIFO as a pipe, anything else as a new file, compressed where
-/// its name ends in `.gz` or `.zst`.
-pub(super) fn open(path: &Path) -> io::Result<Box<dyn Output>> {
-    if file::is_fifo(path)? {
-        return Ok(Box::new(Fifo::new(path.to_owned())));
-    }
-    let file = file::create(path)?;
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => super::compress::gzip(file),
-        Some("zst") => super::compress::zstd(file),
-        _ if !file.metadata()?.is_file() => Ok(Box::new(Stream(file))),
-        _ => match DirectFile::new(&file) {
-            Ok(direct) => Ok(Box::new(direct)),
-            // In memory, over a network: many a file system knows no direct writes.
-            Err(_) => Ok(Box::new(PlainFile::new(file))),
-        },
     }
 }

@@ -63,8 +63,16 @@ impl PcapOverIpSink {
         std::thread::Builder::new()
             .name("pcap-over-ip".to_owned())
             .spawn(move || accept(&accepting, &arrived))?;
-        let PcapngOptions { legs, segment_size, snaplen, comment, tls_keylog, isn_seed } = options;
-        let mut section = Section::begin(Preamble { legs, snaplen, comment })?;
+        let PcapngOptions {
+            legs,
+            segment_size,
+            snaplen,
+            comment,
+            tls_keylog,
+            isn_seed,
+            environment,
+        } = options;
+        let mut section = Section::begin(Preamble { legs, snaplen, comment, environment })?;
         // Every reader gets a header of its own.
         section.pending().clear();
         Ok(Self {
@@ -95,9 +103,9 @@ impl PcapOverIpSink {
 
     /// Sends what is pending to every reader.
     fn write_out(&mut self) {
-        let (packets, dropped_bytes) = self.section.take_counts();
+        let (held, dropped_bytes) = self.section.take_counts();
         let pending = self.section.pending();
-        self.stats.add(packets, pending.len() as u64, dropped_bytes);
+        self.stats.add(held.packets, pending.len() as u64, dropped_bytes);
         if !pending.is_empty() && !self.readers.is_empty() {
             let blocks = Bytes::copy_from_slice(pending);
             let (limit, on_slow) = (self.buffer_bytes, self.on_slow);
@@ -133,7 +141,7 @@ impl PcapOverIpSink {
     /// Brings new keys into the capture; whether packets should wait for more.
     fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
         if let Some(secrets) = &mut self.secrets {
-            let nowhere = &mut Stream(io::sink());
+            let nowhere = &mut Stream::new(io::sink());
             self.holding = secrets.update(now, self.section.pending(), 0, nowhere)?;
         }
         Ok(self.holding)

@@ -22,6 +22,8 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
+use super::blocks::{self, Held};
+use super::options::Environment;
 use crate::event::Timestamp;
 use crate::packet::{Interface, Legs, Packet, PacketWriter};
 
@@ -34,6 +36,7 @@ pub(super) struct Preamble {
     pub(super) legs: Legs,
     pub(super) snaplen: Option<u32>,
     pub(super) comment: Option<String>,
+    pub(super) environment: Environment,
 }
 
 /// Counts of one interface.
@@ -53,7 +56,7 @@ pub(super) struct Section {
     began: Option<Timestamp>,
     last: Timestamp,
     /// What was drawn since it was last asked for.
-    new_packets: u64,
+    new_held: Held,
     new_dropped_bytes: u64,
     /// How many packets may still come; any number where there is no limit.
     pub(super) packets_left: Option<u64>,
@@ -64,12 +67,12 @@ impl Section {
     /// A section whose header is pending.
     pub(super) fn begin(preamble: Preamble) -> io::Result<Self> {
         let mut options = vec![
-            SectionHeaderOption::OS(Cow::Owned(operating_system())),
-            SectionHeaderOption::UserApplication(Cow::Borrowed(concat!(
-                "tcp_tunn ",
-                env!("CARGO_PKG_VERSION")
-            ))),
+            SectionHeaderOption::OS(Cow::Borrowed(&*preamble.environment.os)),
+            SectionHeaderOption::UserApplication(Cow::Borrowed(&*preamble.environment.application)),
         ];
+        if let Some(hardware) = &preamble.environment.hardware {
+            options.insert(0, SectionHeaderOption::Hardware(Cow::Borrowed(hardware)));
+        }
         if let Some(comment) = &preamble.comment {
             let comment = &comment[..comment.floor_char_boundary(usize::from(u16::MAX))];
             options
@@ -89,7 +92,7 @@ impl Section {
             counts: [Count::default(); 2],
             began: None,
             last: Timestamp(0),
-            new_packets: 0,
+            new_held: Held::default(),
             new_dropped_bytes: 0,
             packets_left: None,
             header_len: 0,
@@ -113,9 +116,9 @@ impl Section {
         self.header_len
     }
 
-    /// The packets, and the bytes that were dropped, since this was last asked.
-    pub(super) fn take_counts(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.new_packets), std::mem::take(&mut self.new_dropped_bytes))
+    /// What was drawn, and the bytes that were dropped, since this was last asked.
+    pub(super) fn take_counts(&mut self) -> (Held, u64) {
+        (std::mem::take(&mut self.new_held), std::mem::take(&mut self.new_dropped_bytes))
     }
 
     /// The blocks that have not been taken yet.
@@ -128,7 +131,7 @@ impl Section {
             InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
             InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
             InterfaceDescriptionOption::IfTsResol(InterfaceTsResolution::NANO),
-            InterfaceDescriptionOption::IfOs(Cow::Owned(operating_system())),
+            InterfaceDescriptionOption::IfOs(Cow::Owned(self.preamble.environment.os.clone())),
         ];
         let snaplen = self.preamble.snaplen.unwrap_or(SNAPLEN_MAX);
         self.block(InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen, options })
@@ -175,7 +178,9 @@ impl PacketWriter for Section {
         let count = &mut self.counts[index];
         count.packets += 1;
         count.gaps += u64::from(packet.dropped > 0);
-        self.new_packets += 1;
+        let payload = blocks::tcp_headers(packet.headers).map_or(0, |_| packet.payload.len());
+        let legs = self.preamble.legs;
+        self.new_held.add(blocks::of_packet(legs, index as u32, packet.to_server, payload));
         self.new_dropped_bytes += packet.dropped;
         self.began.get_or_insert(packet.time);
         self.last = packet.time;
@@ -259,14 +264,6 @@ fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
 /// Fills up to a multiple of four.
 fn pad(out: &mut Vec<u8>, len: usize) {
     out.resize(out.len() + (len.next_multiple_of(4) - len), 0);
-}
-
-/// Name and release of the system, as `uname` has them.
-fn operating_system() -> String {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
-    let both = [read("ostype"), read("osrelease")].map(|text| text.unwrap_or_default());
-    let [name, release] = both.each_ref().map(|text| text.trim());
-    if name.is_empty() { "Linux".to_owned() } else { format!("{name} {release}") }
 }
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {

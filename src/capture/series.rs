@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Local};
 
+use super::open::open;
 use super::options::Rotation;
-use super::output::{self, Output};
+use super::output::Output;
 use crate::event::Timestamp;
 
 /// Opens the files of a capture one after another.
@@ -30,7 +31,7 @@ impl Series {
         self.number += 1;
         self.opened = now;
         let path = self.path(now);
-        let output = match output::open(&path) {
+        let output = match open(&path) {
             // The first is the one that the caller named.
             Err(error) if self.number > 1 => {
                 let what = format!("cannot write {}: {error}", path.display());

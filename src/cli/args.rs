@@ -203,7 +203,9 @@ pub(super) struct SinkArgs {
 
     /// stop or detach
     ///
-    /// When a sink fails: stop the tunnel, or go on without the sink (detach) and fail at the end.
+    /// What to do when the console or the capture fails, such as on a full disk. stop: relay
+    /// nothing more, reset the open connections, and exit with 1. detach: go on without it, also
+    /// when there is room again, and exit with 1 at the end. What it wrote stays readable.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
     #[arg(hide_short_help = true)]
     on_sink_error: OnSinkError,

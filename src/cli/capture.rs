@@ -25,6 +25,9 @@ use super::values::{size, some_duration};
 #[command(next_help_heading = "Capture options")]
 pub(super) struct CaptureArgs {
     /// Write a pcapng capture to this file; - is stdout
+    ///
+    /// Write a pcapng capture to this file; - is stdout. A file that exists is overwritten, unless
+    /// another process writes to it. A name that ends in .gz or .zst makes a compressed file.
     #[arg(long, value_name = "FILE|-", env = "TCP_TUNN_PCAP", hide_env = true)]
     pcap: Option<PathBuf>,
 
@@ -275,6 +278,7 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "create the directory first",
         io::ErrorKind::StorageFull => "make room, or choose another place",
         io::ErrorKind::IsADirectory => "name a file in it",
+        io::ErrorKind::ResourceBusy => "choose another file, or end that process",
         _ => "choose another file, or a directory of your own",
     }
 }

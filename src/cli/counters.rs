@@ -147,13 +147,19 @@ fn open(counts: &Counts) -> u64 {
 /// What a tunnel did, when it has ended, and why it did so by epoll where it had to.
 pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> String {
     let counts = &summary.counts;
-    let dropped = summary.sinks.iter().map(|sink: &SinkReport| sink.dropped_bytes).sum();
+    let sum = |of: fn(&SinkReport) -> u64| summary.sinks.iter().map(of).sum::<u64>();
+    let dropped = sum(|sink| sink.dropped_bytes);
+    let (sent, answered) = (sum(|sink| sink.dropped_to_server), sum(|sink| sink.dropped_to_client));
+    let by_direction = match dropped {
+        0 => " dropped".to_owned(),
+        _ => format!(" dropped ({sent} client to server, {answered} server to client)"),
+    };
     let figures = [
         counted(counts.connections, "connection", ""),
         counted(to_server(counts), "byte", " client to server"),
         counted(to_client(counts), "byte", " server to client"),
         counted(captures.largest(CaptureStats::packets).unwrap_or_default(), "packet", ""),
-        counted(dropped, "byte", " dropped"),
+        counted(dropped, "byte", by_direction),
     ];
     let rejected = (counts.rejected > 0).then(|| format!("{} rejected", counts.rejected));
     let io = io.why.as_ref().map(|why| format!("io {}: {why}", io.backend));

@@ -33,6 +33,8 @@ struct Caught {
     /// Not where it is ignored, as `nohup` has it, and there is no file to begin anew.
     hangup: Option<Signal>,
     user: Signal,
+    /// A file has come to the limit of `ulimit -f`. Caught, it does not kill: the write fails.
+    _file_size: Signal,
 }
 
 impl Caught {
@@ -42,6 +44,7 @@ impl Caught {
             terminate: signal(SignalKind::terminate())?,
             hangup: if hangup { Some(signal(SignalKind::hangup())?) } else { None },
             user: signal(SignalKind::user_defined1())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 }

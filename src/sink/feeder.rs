@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::Sink;
 use super::lane::{Dropped, Lane, Message};
-use crate::event::{Event, Timestamp};
+use super::{Kept, Sink};
+use crate::event::{Direction, Event, Timestamp};
 
 /// How long a flush may be put off while events keep coming, and how often a sink is ticked.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -43,6 +43,8 @@ pub(super) struct Feeder {
     naps: bool,
     /// What events took of the queue since it was last empty.
     fed: usize,
+    /// What the sink was given, by direction.
+    given: [u64; 2],
     /// Whether the queue's end has come.
     finishing: bool,
 }
@@ -67,6 +69,7 @@ impl Feeder {
             ticking,
             naps: lane.capacity >= ROOM_FOR_NAP,
             fed: 0,
+            given: [0; 2],
             finishing: false,
         }
     }
@@ -76,24 +79,44 @@ impl Feeder {
     pub(super) fn run(
         mut self,
         clock: &impl Fn() -> Timestamp,
-        on_failure: impl FnOnce(),
+        on_failure: impl FnOnce(&io::Error),
     ) -> Option<io::Error> {
         let fed = guarded(|| self.feed(clock));
         // Nobody may wait for room that will never come.
         self.free.close();
-        let Self { sink, incoming, dropped, at_hand, finishing, .. } = self;
+        let kept = if fed.is_err() { self.salvage() } else { None };
+        let Self { sink, incoming, dropped, at_hand, given, finishing, .. } = self;
         // A sink may panic even as it goes.
         let gone = guarded(move || {
             drop(sink);
             Ok(())
         });
         let error = fed.and(gone).err()?;
-        on_failure();
-        at_hand.iter().for_each(|event| dropped.count(event));
+        on_failure(&error);
+        match kept {
+            Some(kept) => {
+                at_hand.iter().for_each(|event| dropped.count_event(event));
+                for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+                    let lost = given[direction as usize].saturating_sub(kept.get(direction));
+                    dropped.count_bytes(direction, lost);
+                }
+            }
+            None => at_hand.iter().for_each(|event| dropped.count(event)),
+        }
         if !finishing {
             discard(&incoming, &dropped);
         }
         Some(error)
+    }
+
+    /// Lets the sink keep what it can, now that it has failed.
+    fn salvage(&mut self) -> Option<Kept> {
+        let mut kept = None;
+        let salvaged = guarded(|| {
+            kept = self.sink.salvage();
+            Ok(())
+        });
+        salvaged.ok().and(kept)
     }
 
     fn feed(&mut self, clock: &impl Fn() -> Timestamp) -> io::Result<()> {
@@ -101,6 +124,9 @@ impl Feeder {
         loop {
             match self.next()? {
                 Some(Message::Event { event, cost }) => {
+                    if let Some((direction, bytes)) = self.dropped.data(&event) {
+                        self.given[direction as usize] += bytes;
+                    }
                     self.sink.record(self.at_hand.insert(event))?;
                     self.at_hand = None;
                     self.dirty = true;

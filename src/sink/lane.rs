@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::recorder::{OnSlow, SinkOptions, SinkStats};
 use super::{Interest, Sink};
-use crate::event::{Event, EventKind, Leg};
+use crate::event::{Direction, Event, EventKind, Leg};
 
 /// What an event costs in its queue beside its data.
 pub(super) const EVENT_COST: usize = 128;
@@ -30,25 +30,42 @@ pub(super) enum Message {
 pub(super) struct Dropped {
     interest: Interest,
     events: AtomicU64,
-    bytes: AtomicU64,
+    /// By direction.
+    bytes: [AtomicU64; 2],
 }
 
 impl Dropped {
     const fn new(interest: Interest) -> Self {
-        Self { interest, events: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        let bytes = [AtomicU64::new(0), AtomicU64::new(0)];
+        Self { interest, events: AtomicU64::new(0), bytes }
     }
 
     /// Counts `event`, if it is data that the sink wants.
     pub(super) fn count(&self, event: &Event) {
-        let EventKind::Data { leg, ref bytes, .. } = event.kind else { return };
-        if !self.interest.wants(leg) {
-            return;
+        self.count_event(event);
+        if let Some((direction, bytes)) = self.data(event) {
+            self.count_bytes(direction, bytes);
         }
-        self.events.fetch_add(1, Relaxed);
-        // A sink that wants both legs misses the same bytes twice, and they count once.
-        if leg == Leg::Received || !self.interest.received {
-            self.bytes.fetch_add(bytes.len() as u64, Relaxed);
+    }
+
+    /// Counts `event` without its bytes.
+    pub(super) fn count_event(&self, event: &Event) {
+        let is_wanted = |leg: Leg| self.interest.wants(leg);
+        if matches!(event.kind, EventKind::Data { leg, .. } if is_wanted(leg)) {
+            self.events.fetch_add(1, Relaxed);
         }
+    }
+
+    pub(super) fn count_bytes(&self, direction: Direction, bytes: u64) {
+        self.bytes[direction as usize].fetch_add(bytes, Relaxed);
+    }
+
+    /// The direction and the bytes that `event` has for the sink. One that wants both legs is
+    /// given the same bytes twice, and they count once.
+    pub(super) fn data(&self, event: &Event) -> Option<(Direction, u64)> {
+        let EventKind::Data { direction, leg, ref bytes, .. } = event.kind else { return None };
+        let counts = leg == Leg::Received || !self.interest.received;
+        (counts && self.interest.wants(leg)).then_some((direction, bytes.len() as u64))
     }
 
     pub(super) fn events(&self) -> u64 {
@@ -56,7 +73,12 @@ impl Dropped {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+        self.bytes.iter().map(|bytes| bytes.load(Relaxed)).sum()
+    }
+
+    /// The bytes of one direction.
+    pub(super) fn bytes_of(&self, direction: Direction) -> u64 {
+        self.bytes[direction as usize].load(Relaxed)
     }
 }
 

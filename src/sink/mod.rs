@@ -17,7 +17,7 @@ pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
-use crate::event::{ConnectionId, Event, Leg, Open, Timestamp};
+use crate::event::{ConnectionId, Direction, Event, Leg, Open, Timestamp};
 
 /// Which events a sink wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,32 @@ impl Interest {
     }
 }
 
+/// How many bytes of data a sink's output holds that has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Of what clients sent.
+    pub client_to_server: u64,
+    /// Of what servers sent.
+    pub server_to_client: u64,
+}
+
+impl Kept {
+    const fn get(self, direction: Direction) -> u64 {
+        match direction {
+            Direction::ClientToServer => self.client_to_server,
+            Direction::ServerToClient => self.server_to_client,
+        }
+    }
+}
+
 /// A consumer of events: a console, a capture file, your own format.
 ///
 /// A sink runs on a thread of its own, so it may block; what waits for it is a queue bounded in
 /// bytes. Events arrive as the [crate documentation](crate#the-event-contract) promises; those
 /// of different connections interleave.
 ///
-/// After the first `Err` of any method no other method is called: the sink is dropped, and the
-/// tunnel stops or goes on without it, as it was told. A panic counts as an error. Only
+/// After the first `Err` of any method none is called but [`salvage`](Self::salvage): the sink is
+/// dropped, and the tunnel stops or goes on without it, as it was told. A panic counts as an error. Only
 /// [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that, by
 /// the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
 ///
@@ -113,6 +131,13 @@ pub trait Sink: Send {
     /// is complete. By default this flushes.
     fn finish(&mut self) -> io::Result<()> {
         self.flush()
+    }
+
+    /// Called once after a failure: keeps what can be kept of what was recorded, and says how much
+    /// that is, so that the rest is counted as dropped. `None`, the default, says that all is kept
+    /// but the event that failed.
+    fn salvage(&mut self) -> Option<Kept> {
+        None
     }
 
     /// Which `Data` events the sink wants, asked once before the first event. What it does not

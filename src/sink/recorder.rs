@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::feeder::Feeder;
 use super::lane::Lane;
 use super::{Interest, Sink};
-use crate::event::{Leg, Timestamp};
+use crate::event::{Direction, Leg, Timestamp};
 
 /// What becomes of data when a sink's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +109,10 @@ pub struct SinkReport {
     /// Bytes that the sink wanted and missed, because it was slow or had failed; those that it
     /// would have seen at both legs count once.
     pub dropped_bytes: u64,
+    /// Of these, what clients sent.
+    pub dropped_to_server: u64,
+    /// Of these, what servers sent.
+    pub dropped_to_client: u64,
     /// Why it failed, if it did.
     pub error: Option<io::Error>,
 }
@@ -159,9 +163,12 @@ impl Recorder {
             let feeder = Feeder::new(sink, incoming, &lane, lane.capacity / RELEASES);
             let stop = lane.options.on_error == OnError::Stop;
             let on_failure = on_failure.clone();
-            let on_failure = move || {
+            let sink_name = lane.options.name.clone();
+            let on_failure = move |error: &io::Error| {
                 if stop {
                     on_failure();
+                } else {
+                    tracing::warn!("{sink_name} has failed and gets nothing more: {error}");
                 }
             };
             let has_ended = Arc::clone(&lane.has_ended);
@@ -209,6 +216,8 @@ impl Recorder {
             error: thread.join(&mut patience),
             dropped_events: lane.dropped.events(),
             dropped_bytes: lane.dropped.bytes(),
+            dropped_to_server: lane.dropped.bytes_of(Direction::ClientToServer),
+            dropped_to_client: lane.dropped.bytes_of(Direction::ServerToClient),
         };
         self.lanes.iter().zip(threads.0).map(report).collect()
     }
@@ -230,7 +239,7 @@ impl SinkThread {
         name: &str,
         feeder: Feeder,
         clock: impl Fn() -> Timestamp + Send + 'static,
-        on_failure: impl FnOnce() + Send + 'static,
+        on_failure: impl FnOnce(&io::Error) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let (ending, ended) = mpsc::channel();

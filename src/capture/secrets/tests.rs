@@ -61,7 +61,7 @@ impl Scene {
     fn waits(&mut self, ms: u64) -> bool {
         // The log is to be looked at now.
         self.secrets.polled = None;
-        let output = &mut Stream(io::sink());
+        let output = &mut Stream::new(io::sink());
         self.secrets.update(Timestamp(ms * MS), &mut self.pending, 0, output).unwrap()
     }
 }
