@@ -102,7 +102,7 @@ const EPILOGUE: &str = r#"
 cmp heard said
 jq -se 'map(.event) | .[0] == "open" and .[-1] == "close"' events.json >/dev/null
 has() { tshark -r "$1" -Y "$2" 2>/dev/null | grep -q .; }
-has out.pcapng http && has unix.pcapng http && has redis.pcapng resp
+has out.pcapng http && has run.pcapng http && has unix.pcapng http && has redis.pcapng resp
 "#;
 
 #[test]
