@@ -1,4 +1,4 @@
-//! The example of the README: a tunnel with a sink of one's own.
+//! The example of `docs/library.md`: a tunnel with a sink of one's own.
 //!
 //! Runs by itself: `cargo run --example library`
 

@@ -73,9 +73,9 @@ fn conversations() -> Vec<Vec<Event>> {
     fixtures::all().into_iter().map(|(_, events)| events).chain([busy()]).collect()
 }
 
-/// The README's line that rebuilds what the first client said, without its files.
-const README_JQ: &str = "jq -r 'select(.event == \"data\" and .conn == 1 and .from == \"client\") \
-                         | .data' | base64 -d";
+/// The line of docs/console.md that rebuilds what the first client sent, without its files.
+const DOCUMENTED_JQ: &str = "jq -r 'select(.event == \"data\" and .conn == 1 \
+                             and .from == \"client\") | .data' | base64 -d";
 
 /// What a shell's command writes when it reads `input`.
 fn piped(command: &str, input: &str) -> Vec<u8> {
@@ -96,8 +96,8 @@ fn piped(command: &str, input: &str) -> Vec<u8> {
 
 #[test]
 fn one_documented_command_turns_rows_back_into_bytes() {
-    let readme = include_str!("../README.md");
-    let command = readme.lines().find(|line| line.starts_with("perl -ne ")).unwrap();
+    let manual = include_str!("../docs/console.md");
+    let command = manual.lines().find(|line| line.starts_with("perl -ne ")).unwrap();
     let command = command.strip_suffix(" shown > said").unwrap();
     for events in conversations() {
         let rows = shown(&events, format(Format::Hexdump));
@@ -110,13 +110,13 @@ fn one_documented_command_turns_rows_back_into_bytes() {
 
 #[test]
 fn jq_rebuilds_each_stream_from_json() {
-    let readme = include_str!("../README.md");
-    let line = README_JQ.replace("' | base64 -d", "' events.json | base64 -d > asked\n");
-    assert!(readme.contains(&line), "the README has another line");
+    let manual = include_str!("../docs/console.md");
+    let line = DOCUMENTED_JQ.replace("' | base64 -d", "' events.json | base64 -d > asked\n");
+    assert!(manual.contains(&line), "docs/console.md has another line");
     for events in conversations() {
         let json = shown(&events, format(Format::Json));
         for (side, name) in [(Side::Client, "client"), (Side::Server, "server")] {
-            let command = README_JQ.replace("client", name);
+            let command = DOCUMENTED_JQ.replace("client", name);
             assert_eq!(piped(&command, &json), said(&events, side), "{name}");
         }
     }

@@ -34,7 +34,7 @@ pub enum Format {
     Hexdump,
     /// A line for each line of the traffic: what prints as it is, all else escaped.
     Text,
-    /// A JSON object on a line for each event; the schema stands in the README.
+    /// A JSON object on a line for each event; `docs/console.md` has the schema.
     Json,
     /// The bytes alone, both directions as they come.
     Raw,

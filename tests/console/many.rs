@@ -188,7 +188,7 @@ fn jq_rebuilds_what_fifty_connections_said() {
     assert_eq!(opens.lines().count(), CONNECTIONS);
     for (id, client) in opens.lines().map(|open| open.split_once(' ').unwrap()) {
         for (side, from) in ["client", "server"].iter().enumerate() {
-            let command = super::README_JQ
+            let command = super::DOCUMENTED_JQ
                 .replace(".conn == 1", &format!(".conn == {id}"))
                 .replace("client", from);
             assert!(piped(&command, &shown) == said[client][side], "{id} {from}: {command}");

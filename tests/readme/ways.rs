@@ -81,7 +81,7 @@ fn script(tunnel: &[String], readers: &[String]) -> String {
 }
 
 #[test]
-fn every_way_to_look_works_as_written() {
+fn ways_to_look_run_as_written() {
     let rows = rows();
     assert_eq!(rows.len(), 7, "file, pipe, TCP@, extcap, rotated, compressed, decrypted: {rows:?}");
     let mut all = HELPERS.to_owned();

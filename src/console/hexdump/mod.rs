@@ -2,7 +2,7 @@
 //!
 //! Pure: rows go into a buffer, and nothing is read or written.
 //!
-//! Rows say everything: a line in the README turns them back into the bytes.
+//! Rows say everything: a line in `docs/console.md` turns them back into the bytes.
 
 use std::ops::Range;
 
