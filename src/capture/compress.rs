@@ -2,8 +2,7 @@
 //!
 //! What is compressed reaches the file in portions that end on a byte boundary with a whole block,
 //! so that a file that was cut short shows all up to its last flush. Where a portion does not fit,
-//! the stream ends before it, and as many of its blocks as fit follow in streams of their own,
-//! which both formats allow.
+//! as many of its blocks as do take its place, and the stream ends.
 
 use std::fs::File;
 use std::io;
@@ -26,11 +25,8 @@ trait Format: Send {
     /// Ends the stream.
     fn end(&mut self) -> io::Result<Vec<u8>>;
 
-    /// What would end the stream where it was before it compressed the last portion.
-    fn end_before(&self) -> Vec<u8>;
-
-    /// A stream of its own.
-    fn stream(raw: &[u8]) -> io::Result<Vec<u8>>;
+    /// What brings `raw` and ends the stream, where it was before it compressed the last portion.
+    fn instead(&self, raw: &[u8]) -> io::Result<Vec<u8>>;
 }
 
 #[cfg(feature = "compress")]
@@ -72,21 +68,29 @@ impl<F: Format> Compressed<F> {
         Ok(())
     }
 
-    /// Writes as many blocks as fit, in streams of their own; how many bytes of blocks those are.
-    fn write_what_fits(&mut self) -> usize {
-        let raw = std::mem::take(&mut self.raw);
-        let (mut kept, mut step) = (0, raw.len());
-        while step >= TRIED_MIN && kept < raw.len() {
-            let len = super::blocks::whole(&raw[kept..], step);
-            let stream = F::stream(&raw[kept..kept + len]);
-            if len > 0 && stream.and_then(|stream| self.append(&stream)).is_ok() {
-                kept += len;
+    /// Writes as many blocks as fit instead of the last portion, and ends the stream; how many
+    /// bytes of blocks those are.
+    fn write_what_fits(&mut self, raw: &[u8]) -> usize {
+        let (mut fits, mut too_many) = (0, raw.len());
+        while too_many - fits > TRIED_MIN {
+            let middle = usize::midpoint(fits, too_many);
+            let len = super::blocks::whole(raw, middle);
+            if len > fits && self.append_instead(&raw[..len]) {
+                fits = len;
             } else {
-                step /= 2;
+                too_many = middle;
             }
         }
-        self.raw = raw;
-        kept
+        if self.append_instead(&raw[..fits]) { fits } else { 0 }
+    }
+
+    /// Writes these blocks in place of what was tried before; whether they fit.
+    fn append_instead(&mut self, raw: &[u8]) -> bool {
+        let instead = self.format.instead(raw);
+        let start = self.len;
+        let fits = instead.and_then(|instead| self.append(&instead)).is_ok();
+        self.len = start;
+        fits
     }
 }
 
@@ -109,13 +113,14 @@ impl<F: Format> Output for Compressed<F> {
     }
 
     fn salvage(&mut self) -> Vec<u8> {
-        let end = if self.has_failed {
-            self.format.end_before()
-        } else {
-            self.format.end().unwrap_or_default()
-        };
-        let kept = if self.append(&end).is_ok() { self.write_what_fits() } else { 0 };
-        self.raw.split_off(kept)
+        if !self.has_failed && self.write_portion().is_ok() {
+            let end = self.format.end().unwrap_or_default();
+            let _ = self.append(&end);
+            return Vec::new();
+        }
+        let raw = std::mem::take(&mut self.raw);
+        let kept = self.write_what_fits(&raw);
+        raw[kept..].to_vec()
     }
 }
 
@@ -147,7 +152,12 @@ impl Format for Gzip {
         with.update(raw);
         self.sums[1] = with;
         self.encoder.write_all(raw)?;
+        // A flush ends with an empty stored block (RFC 1951, 3.2.4). One that finds much to write
+        // leaves its end to the next.
         self.encoder.flush()?;
+        while !self.encoder.get_ref().ends_with(&[0, 0, 0xff, 0xff]) {
+            self.encoder.flush()?;
+        }
         Ok(std::mem::take(self.encoder.get_mut()))
     }
 
@@ -156,19 +166,19 @@ impl Format for Gzip {
         Ok(std::mem::take(self.encoder.get_mut()))
     }
 
-    fn end_before(&self) -> Vec<u8> {
+    fn instead(&self, raw: &[u8]) -> io::Result<Vec<u8>> {
         // The last block of a stream, with fixed codes and nothing in it (RFC 1951, 3.2.3).
         const LAST_BLOCK: [u8; 2] = [3, 0];
         let before = &self.sums[0];
-        if before.amount() == 0 {
-            return Vec::new();
+        let end = [&LAST_BLOCK[..], &before.sum().to_le_bytes(), &before.amount().to_le_bytes()];
+        let mut instead = if before.amount() == 0 { Vec::new() } else { end.concat() };
+        // What follows is a member of its own (RFC 1952, 2.2).
+        let mut member = Self::new();
+        if !raw.is_empty() {
+            instead.extend(member.compress(raw)?);
+            instead.extend(member.end()?);
         }
-        [&LAST_BLOCK[..], &before.sum().to_le_bytes(), &before.amount().to_le_bytes()].concat()
-    }
-
-    fn stream(raw: &[u8]) -> io::Result<Vec<u8>> {
-        let mut whole = Self::new();
-        Ok([whole.compress(raw)?, whole.end()?].concat())
+        Ok(instead)
     }
 }
 
@@ -203,13 +213,25 @@ impl Format for Zstandard {
         Ok(std::mem::take(self.encoder.get_mut()))
     }
 
-    fn end_before(&self) -> Vec<u8> {
-        // The header of the last block: raw, of no bytes (RFC 8878, 3.1.1.2).
-        if self.portions > 1 { vec![1, 0, 0] } else { Vec::new() }
-    }
-
-    fn stream(raw: &[u8]) -> io::Result<Vec<u8>> {
-        zstd::stream::encode_all(raw, 1)
+    /// Readers such as Wireshark expect one frame: what takes the portion's place are blocks that
+    /// are not compressed (RFC 8878, 3.1.1.2).
+    fn instead(&self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        const BLOCK_MAX: usize = 128 << 10;
+        if self.portions <= 1 {
+            return zstd::stream::encode_all(raw, 1);
+        }
+        let mut blocks: Vec<_> = raw.chunks(BLOCK_MAX).collect();
+        if blocks.is_empty() {
+            blocks.push(raw);
+        }
+        let last = blocks.len() - 1;
+        let mut instead = Vec::new();
+        for (index, block) in blocks.into_iter().enumerate() {
+            let header = (block.len() as u32) << 3 | u32::from(index == last);
+            instead.extend_from_slice(&header.to_le_bytes()[..3]);
+            instead.extend_from_slice(block);
+        }
+        Ok(instead)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::{Interest, Sink};
+use super::{Interest, Kept, Sink};
 use crate::event::{ConnectionId, Event, EventKind, Open, Timestamp};
 
 /// A closure is a sink that is given each event.
@@ -46,6 +46,10 @@ impl Sink for Box<dyn Sink> {
         (**self).interest()
     }
 
+    fn salvage(&mut self) -> Option<Kept> {
+        (**self).salvage()
+    }
+
     forward!(self => (**self));
 }
 
@@ -53,21 +57,31 @@ impl Sink for Box<dyn Sink> {
 pub struct Only<S, P> {
     sink: S,
     predicate: P,
+    hidden: Kept,
 }
 
 impl<S, P> Only<S, P> {
-    pub(super) const fn new(sink: S, predicate: P) -> Self {
-        Self { sink, predicate }
+    pub(super) fn new(sink: S, predicate: P) -> Self {
+        Self { sink, predicate, hidden: Kept::default() }
     }
 }
 
 impl<S: Sink, P: FnMut(&Event) -> bool + Send> Sink for Only<S, P> {
     fn record(&mut self, event: &Event) -> io::Result<()> {
-        if (self.predicate)(event) { self.sink.record(event) } else { Ok(()) }
+        if (self.predicate)(event) {
+            return self.sink.record(event);
+        }
+        self.hidden.add(event, self.sink.interest());
+        Ok(())
     }
 
     fn interest(&self) -> Interest {
         self.sink.interest()
+    }
+
+    /// What the sink was not to see, it does not miss.
+    fn salvage(&mut self) -> Option<Kept> {
+        self.sink.salvage().map(|kept| kept.plus(self.hidden))
     }
 
     forward!(self => self.sink);
@@ -78,11 +92,12 @@ pub struct OnlyConnections<S, P> {
     sink: S,
     predicate: P,
     chosen: HashSet<ConnectionId>,
+    hidden: Kept,
 }
 
 impl<S, P> OnlyConnections<S, P> {
     pub(super) fn new(sink: S, predicate: P) -> Self {
-        Self { sink, predicate, chosen: HashSet::new() }
+        Self { sink, predicate, chosen: HashSet::new(), hidden: Kept::default() }
     }
 }
 
@@ -94,11 +109,20 @@ impl<S: Sink, P: FnMut(ConnectionId, &Open) -> bool + Send> Sink for OnlyConnect
             EventKind::Close { .. } => self.chosen.remove(&id),
             _ => self.chosen.contains(&id),
         };
-        if chosen { self.sink.record(event) } else { Ok(()) }
+        if chosen {
+            return self.sink.record(event);
+        }
+        self.hidden.add(event, self.sink.interest());
+        Ok(())
     }
 
     fn interest(&self) -> Interest {
         self.sink.interest()
+    }
+
+    /// What the sink was not to see, it does not miss.
+    fn salvage(&mut self) -> Option<Kept> {
+        self.sink.salvage().map(|kept| kept.plus(self.hidden))
     }
 
     forward!(self => self.sink);
@@ -127,6 +151,10 @@ impl<S: Sink> Sink for InterestedIn<S> {
 
     fn interest(&self) -> Interest {
         self.interest
+    }
+
+    fn salvage(&mut self) -> Option<Kept> {
+        self.sink.salvage()
     }
 
     forward!(self => self.sink);

@@ -43,8 +43,8 @@ pub(super) struct Feeder {
     naps: bool,
     /// What events took of the queue since it was last empty.
     fed: usize,
-    /// What the sink was given, by direction.
-    given: [u64; 2],
+    /// What the sink was given.
+    given: Kept,
     /// Whether the queue's end has come.
     finishing: bool,
 }
@@ -69,7 +69,7 @@ impl Feeder {
             ticking,
             naps: lane.capacity >= ROOM_FOR_NAP,
             fed: 0,
-            given: [0; 2],
+            given: Kept::default(),
             finishing: false,
         }
     }
@@ -97,7 +97,7 @@ impl Feeder {
             Some(kept) => {
                 at_hand.iter().for_each(|event| dropped.count_event(event));
                 for direction in [Direction::ClientToServer, Direction::ServerToClient] {
-                    let lost = given[direction as usize].saturating_sub(kept.get(direction));
+                    let lost = given.get(direction).saturating_sub(kept.get(direction));
                     dropped.count_bytes(direction, lost);
                 }
             }
@@ -124,9 +124,7 @@ impl Feeder {
         loop {
             match self.next()? {
                 Some(Message::Event { event, cost }) => {
-                    if let Some((direction, bytes)) = self.dropped.data(&event) {
-                        self.given[direction as usize] += bytes;
-                    }
+                    self.given.add(&event, self.dropped.interest);
                     self.sink.record(self.at_hand.insert(event))?;
                     self.at_hand = None;
                     self.dirty = true;

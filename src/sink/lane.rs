@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::recorder::{OnSlow, SinkOptions, SinkStats};
-use super::{Interest, Sink};
+use super::{Interest, Kept, Sink};
 use crate::event::{Direction, Event, EventKind, Leg};
 
 /// What an event costs in its queue beside its data.
@@ -28,7 +28,7 @@ pub(super) enum Message {
 
 /// What a sink missed.
 pub(super) struct Dropped {
-    interest: Interest,
+    pub(super) interest: Interest,
     events: AtomicU64,
     /// By direction.
     bytes: [AtomicU64; 2],
@@ -60,12 +60,9 @@ impl Dropped {
         self.bytes[direction as usize].fetch_add(bytes, Relaxed);
     }
 
-    /// The direction and the bytes that `event` has for the sink. One that wants both legs is
-    /// given the same bytes twice, and they count once.
+    /// The direction and the bytes that `event` has for the sink.
     pub(super) fn data(&self, event: &Event) -> Option<(Direction, u64)> {
-        let EventKind::Data { direction, leg, ref bytes, .. } = event.kind else { return None };
-        let counts = leg == Leg::Received || !self.interest.received;
-        (counts && self.interest.wants(leg)).then_some((direction, bytes.len() as u64))
+        Kept::data(event, self.interest)
     }
 
     pub(super) fn events(&self) -> u64 {

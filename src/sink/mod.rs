@@ -17,7 +17,7 @@ pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
-use crate::event::{ConnectionId, Direction, Event, Leg, Open, Timestamp};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp};
 
 /// Which events a sink wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,29 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// The data that an event has for a sink with this interest. One that wants both legs is given
+    /// the same bytes twice, and they count once.
+    fn data(event: &Event, interest: Interest) -> Option<(Direction, u64)> {
+        let EventKind::Data { direction, leg, ref bytes, .. } = event.kind else { return None };
+        let counts = leg == Leg::Received || !interest.received;
+        (counts && interest.wants(leg)).then_some((direction, bytes.len() as u64))
+    }
+
+    fn add(&mut self, event: &Event, interest: Interest) {
+        match Self::data(event, interest) {
+            Some((Direction::ClientToServer, bytes)) => self.client_to_server += bytes,
+            Some((Direction::ServerToClient, bytes)) => self.server_to_client += bytes,
+            None => {}
+        }
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            client_to_server: self.client_to_server + other.client_to_server,
+            server_to_client: self.server_to_client + other.server_to_client,
+        }
+    }
+
     const fn get(self, direction: Direction) -> u64 {
         match direction {
             Direction::ClientToServer => self.client_to_server,
