@@ -144,8 +144,8 @@ fn a_port_for_readers_in_use_leaves_nothing_behind() {
         (&*address, 1, "Address already in use (os error 98) (choose another port, or 0 for"),
         ("192.0.2.1:0", 1, "Cannot assign requested address (os error 99) (choose an address of"),
         ("no.such.invalid:1", 1, "(choose an address of this machine, such as 127.0.0.1:19000)"),
-        ("unix:/tmp/x", 2, "'unix:/tmp/x' is not TCP (try '127.0.0.1:19000')"),
-        ("127.0.0.1", 2, "'127.0.0.1' has no port (try '127.0.0.1:80')"),
+        ("unix:/tmp/x", 2, "invalid address 'unix:/tmp/x' (expected TCP, such as"),
+        ("127.0.0.1", 2, "missing port in '127.0.0.1' (try '127.0.0.1:80')"),
     ] {
         let ended = Process::run(&[&args[..], &[wrong]].concat());
         assert_eq!(ended.code, Some(code), "{ended:?}");
@@ -237,7 +237,7 @@ fn what_is_raw_goes_to_a_terminal_only_if_asked_for_twice() {
     let args = ["--from", LOCAL, "--to", "h:1", "--stop-after", "duration:1ms", "--console", "raw"];
     let (code, said) = run_in(&[], true, &args);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("may take control of the terminal (try '| less', or give"), "{said}");
+    assert!(said.contains("raw bytes can control the terminal (try '| less', or give"), "{said}");
     let (code, said) = run_in(&[], true, &[&args[..], &["--console", "raw"]].concat());
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(Process::run(&args).code, Some(0), "no terminal");

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use tcp_tunn::event::CloseReason;
 use tcp_tunn::tunnel::{BindError, Tunnel};
@@ -12,9 +13,16 @@ use crate::support::end::patient;
 use crate::support::events::Events;
 use crate::support::tunnel::{Running, backend};
 
-/// A port that is free at the moment.
+/// A port that is free, and outside the range from which the kernel chooses for other tests.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = std::process::id() as u16 % 5000 * 2;
+    loop {
+        let port = 20_000 + (begin + NEXT.fetch_add(1, Relaxed)) % 10_000;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn bind(pairs: &[(String, String)]) -> Result<Tunnel, BindError> {

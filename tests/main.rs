@@ -50,6 +50,8 @@ mod status;
 mod support;
 mod tidy;
 mod transform;
+#[cfg(all(feature = "cli", feature = "compress"))]
+mod two_writers;
 mod unix_sockets;
 #[cfg(feature = "cli")]
 mod usage;

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use socket2::SockRef;
 use tempfile::tempdir;
 
 use crate::support::events::PATIENCE;
 use crate::support::process::{Ended, Process};
 use crate::support::tshark::until;
-use crate::support::verdict::{follow, judge};
+use crate::support::verdict::{RESET, follow, judge};
 
 const LOCAL: &str = "127.0.0.1:0";
 
@@ -126,6 +127,70 @@ fn a_hangup_that_is_ignored_stays_so() {
     pair.say("still there");
     pair.end();
     succeeded(&process.stop());
+}
+
+/// Runs a tunnel in a terminal, which is closed when the tunnel has captured something; the files
+/// of the capture, and whether the tunnel is still there.
+fn close_the_terminal(prefix: &[&str], folder: &Path) -> (Vec<PathBuf>, bool) {
+    let listener = TcpListener::bind(LOCAL).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    // Where nohup writes, too.
+    let elsewhere = tempdir().unwrap();
+    let (errors, path) = (elsewhere.path().join("errors"), folder.join("out.pcapng"));
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).unwrap();
+    unlockpt(&terminal).unwrap();
+    let slave = ioctl_tiocgptpeer(&terminal, flags).unwrap();
+    // The session of the terminal is the tunnel's own, as that of a window that runs it.
+    let mut tunnel = Command::new("setsid");
+    tunnel.arg("--ctty").args(prefix).arg(env!("CARGO_BIN_EXE_tcp_tunn"));
+    tunnel.args(["--from", LOCAL, "--to", &to, "--pcap", path.to_str().unwrap()]);
+    tunnel.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap());
+    tunnel.stderr(File::create(&errors).unwrap()).current_dir(elsewhere.path());
+    let mut tunnel = tunnel.spawn().unwrap();
+    drop(slave);
+    let address = until("it does not listen", || {
+        let said = fs::read_to_string(&errors).unwrap();
+        let (_, rest) = said.split_once("listening on ")?;
+        rest.split_once(" -> ").map(|(address, _)| address.to_owned())
+    });
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"captured").unwrap();
+    until_it_holds(&path, "captured");
+    drop((terminal, client, listener));
+    let is_there = if prefix.is_empty() {
+        until("it goes on", || tunnel.try_wait().unwrap());
+        let ended = tunnel.wait().unwrap();
+        let said = fs::read_to_string(&errors).unwrap();
+        assert!(said.contains("\n1 connection, 8 bytes"), "no summary: {said}");
+        assert_eq!(ended.code(), Some(0), "{said}");
+        false
+    } else {
+        // It takes in what it has ignored once it does something that it would do later.
+        let alive = tunnel.try_wait().unwrap().is_none();
+        let pid = rustix::process::Pid::from_child(&tunnel);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = until("it goes on", || tunnel.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
+        alive
+    };
+    (captures(folder, 1), is_there)
+}
+
+#[test]
+fn closed_terminal_ends_it_and_begins_no_new_file() {
+    let folder = tempdir().unwrap();
+    let (files, is_there) = close_the_terminal(&[], folder.path());
+    assert!(!is_there && files.len() == 1, "{files:?}");
+    // The server went away together with the terminal.
+    judge(&files[0], &[RESET]);
+}
+
+#[test]
+fn closed_terminal_leaves_it_alone_under_nohup() {
+    let folder = tempdir().unwrap();
+    let (files, is_there) = close_the_terminal(&["nohup"], folder.path());
+    assert!(is_there && files.len() == 1, "{files:?}");
 }
 
 #[test]

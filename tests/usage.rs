@@ -1,62 +1,95 @@
-//! Wrong usage: what is told, and what to try.
+//! Wrong usage: one line that says what is wrong and what to try, and exit code 2.
+//!
+//! `fixtures/usage.txt` holds the wrong command lines, each with its line below. After a change
+//! that is meant: `UPDATE_FIXTURES=1 cargo test usage`, and read the difference.
+
+use std::fs;
+use std::path::Path;
 
 use crate::support::process::Process;
 
-const LOCAL: &str = "127.0.0.1:0";
+/// The command lines, and what each printed.
+fn usage() -> Vec<(String, String)> {
+    let text = fs::read_to_string(path()).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    let pair = |pair: &[&str]| (pair[0].to_owned(), (*pair.get(1).unwrap_or(&"")).to_owned());
+    lines.chunks(2).map(pair).collect()
+}
+
+fn path() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/usage.txt")
+}
 
 #[test]
-fn wrong_usage_is_told_in_one_line() {
-    for (args, words) in [
-        (&[][..], "required arguments were not provided: --from <ADDR> --to <ADDR>"),
-        (&["--from", LOCAL], "required arguments were not provided: --to <ADDR>"),
-        (&["--from", LOCAL, "--to", "example.com"], "has no port (try 'example.com:80')"),
-        (&["--from", "::1:80", "--to", "h:1"], "needs brackets (try '[::1]:80')"),
-        (&["--from", LOCAL, "--to", "h:1", "--to", "h:2"], "1 --from but 2 --to (give them in pai"),
-        (&["--from", LOCAL, "--to", "h:1", "--workers", "0"], "'0' is no number from 1 up (try"),
-        (&["--from", LOCAL, "--to", "h:1", "--idle-timeout", "9"], "'9' has no unit (try '9s')"),
-        (&["--from", LOCAL, "--to", "h:1", "--segment-size", "9"], "9 is no segment size"),
-        (&["--from", LOCAL, "--to", "h:1", "--grep", "("], "': unclosed group (the syntax is"),
-        (&["--from", LOCAL, "--to", "h:1", "--connection", "0"], "no number from 1 up (try"),
-        (&["--from", LOCAL, "--to", "h:1", "--max-print", "0"], "nothing (try '--hide-data')"),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--console", "raw", "--hide-data"],
-            "--hide-data leaves nothing of --console raw (try",
-        ),
-        (&["--from", LOCAL, "--to", "h:1", "-q", "--console", "raw"], "cannot be used with"),
-        (&["--from", LOCAL, "--to", "h:1", "--rotate-size", "1MB"], "--pcap <FILE|->"),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--pcap", "-", "--rotate-size", "1MB"],
-            "stdout cannot rotate",
-        ),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--pcap", "/dev/null", "--rotate-size", "1MB"],
-            "'/dev/null' is no file and cannot rotate",
-        ),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--tls-keylog", "/"],
-            "'/' is no file (name the one of",
-        ),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--tls-keylog", "k"],
-            "no capture to put keys into (try",
-        ),
-        (&["--from", LOCAL, "--to", "h:1", "--snaplen", "1"], "no capture to keep small (try '--p"),
-        (&["--from", LOCAL, "--to", "h:1", "--legs", "both"], "no capture to show them in (try"),
-        (
-            &["--from", LOCAL, "--to", "h:1", "--pcap", "/x/y", "--rotate-files", "2"],
-            "--rotate-files needs a size or an interval",
-        ),
-        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "packets:1"], "(try '--pcap FILE', or"),
-        (&["--from", LOCAL, "--to", "h:1", "--stop-after", "files:1"], "none of duration:, size:"),
-        (&["--form", LOCAL], "unexpected argument '--form' found (a similar argument exists: '--f"),
-    ] {
-        let ended = Process::run(args);
-        assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
-        assert_eq!(ended.stderr.len(), 1, "{ended:?}");
-        assert!(
-            ended.stderr[0].starts_with("tcp_tunn: ") && ended.stderr[0].contains(words),
-            "{ended:?}"
-        );
-        assert!(ended.stdout.is_empty(), "{ended:?}");
+fn wrong_command_lines_are_refused_as_written_down() {
+    let mut printed = String::new();
+    let usage = usage();
+    assert!(usage.len() >= 60, "{} command lines", usage.len());
+    for (line, _) in &usage {
+        let words = line.strip_prefix("$ tcp_tunn").unwrap_or_else(|| panic!("{line}"));
+        // `_` stands for a space within a word.
+        let words: Vec<_> = words.split_whitespace().map(|word| word.replace("\\_", " ")).collect();
+        let args: Vec<_> = words.iter().map(String::as_str).collect();
+        let ended = Process::run(&args);
+        assert_eq!((ended.code, ended.stderr.len()), (Some(2), 1), "{line}: {ended:?}");
+        assert!(ended.stdout.is_empty() && ended.stderr[0].starts_with("tcp_tunn: "), "{ended:?}");
+        assert!(!ended.stderr[0].contains("os error"), "{line}: {ended:?}");
+        printed += &format!("{line}\n{}\n\n", ended.stderr[0]);
+    }
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        fs::write(path(), printed).unwrap();
+        return;
+    }
+    for ((line, expected), now) in usage.iter().zip(printed.split("\n\n")) {
+        assert_eq!(now, format!("{line}\n{expected}"));
+    }
+}
+
+/// Runs it with a value of an option; whether that was accepted, and all that it said.
+fn accepts(option: &str, value: &str) -> (bool, String) {
+    let end = ["--from", "127.0.0.1:0", "--to", "h:1", "--stop-after", "duration:1ms", "-q"];
+    let folder = tempfile::tempdir().unwrap();
+    let pcap = folder.path().join("out.pcapng");
+    let more = ["--pcap", pcap.to_str().unwrap(), option, value];
+    let ended = Process::run(&[&end[..], &more].concat());
+    (ended.code != Some(2), ended.stderr.join("\n"))
+}
+
+#[test]
+fn edges_of_each_range_are_accepted_and_what_lies_beyond_is_not() {
+    let ranges = [
+        ("--workers", ["1", "64"], &["0", "1025"][..]),
+        ("--max-connections", ["1", "1000000"], &["0", "1000001"]),
+        ("--segment-size", ["64", "65475"], &["63", "65476"]),
+        ("--snaplen", ["1", "4294967295"], &["0", "4294967296"]),
+        ("--rotate-size", ["1", "1TB"], &["0"]),
+        ("--sink-buffer", ["1", "1TB"], &["0"]),
+        ("--max-print", ["1", "1TB"], &["0"]),
+        ("--connection", ["1", "18446744073709551615"], &["0", "18446744073709551616"]),
+        ("--connect-timeout", ["1ns", "1year"], &["0s", "-1s"]),
+        ("--idle-timeout", ["1ns", "1year"], &["0s", "-1s"]),
+        ("--half-close-timeout", ["1ns", "1year"], &["0s", "-1s"]),
+        ("--shutdown-timeout", ["0s", "1year"], &["-1s"]),
+        ("--rotate-interval", ["1ns", "1year"], &["0s", "-1s"]),
+        ("--keepalive", ["1ns", "1year"], &["0s", "-1s"]),
+    ];
+    for (option, edges, beyond) in ranges {
+        for value in edges {
+            let (accepted, said) = accepts(option, value);
+            assert!(accepted, "{option} {value}: {said}");
+        }
+        for value in beyond {
+            let (accepted, said) = accepts(option, value);
+            assert!(!accepted && said.contains("invalid"), "{option} {value}: {said}");
+        }
+    }
+}
+
+/// The largest number of workers is more than a test should start: the parser alone is asked.
+#[test]
+fn help_names_the_ranges() {
+    let help = String::from_utf8(Process::run(&["--help"]).stdout).unwrap();
+    for range in ["1 to 1024", "1 to 1000000", "64 to 65475"] {
+        assert!(help.contains(range), "no '{range}' in the help");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -9,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
+use tcp_tunn::tunnel::ranges::{MAX_CONNECTIONS, WORKERS};
 use tcp_tunn::tunnel::{Address, Backend, Limits};
 
 use super::capture::CaptureArgs;
@@ -16,7 +18,7 @@ use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::generate::Generate;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
-use super::values::{duration, size, some, some_duration};
+use super::values::{address, duration, size, some_duration, target, within};
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -32,7 +34,8 @@ pub(super) const EXAMPLES: &str =
 
 /// What holds for several options.
 pub(super) const NOTES: &str = "\
-ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. Port 0 listens on any free port.
+ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. PORT alone means 127.0.0.1, :PORT listens on
+all addresses. --to takes URLs, too, such as https://example.com. Port 0 listens on any free port.
 DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
 TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
@@ -57,7 +60,7 @@ Examples:
 const ANSWERS: [&str; 5] =
     ["generate", "install_extcap", "extcap_interfaces", "extcap_dlts", "extcap_config"];
 
-/// Relays TCP connections and shows what is said: as a hexdump, and in Wireshark.
+/// Relays TCP connections and shows their bytes, on the console and in Wireshark
 #[derive(Debug, Parser)]
 #[command(name = "tcp_tunn", version)]
 #[command(after_long_help = format!("Examples:\n{EXAMPLES}\n\n{NOTES}"))]
@@ -66,13 +69,19 @@ const ANSWERS: [&str; 5] =
 pub(crate) struct Args {
     /// Listen here; the n-th --from goes with the n-th --to
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_FROM", hide_env = true)]
+    #[arg(value_parser = address())]
     pub(super) from: Vec<Address>,
 
-    /// Connect each client to this
+    /// Connect each client to this address
     ///
-    /// A name is resolved anew for each client, and all its addresses are tried.
+    /// Connect each client to this address. A name is resolved for each client, and all its
+    /// addresses are tried.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_TO", hide_env = true)]
+    #[arg(value_parser = target())]
     pub(super) to: Vec<Address>,
+
+    #[command(flatten)]
+    pub(super) ingress: IngressArgs,
 
     /// Log more to stderr; give it again for still more
     #[arg(short, long, action = ArgAction::Count)]
@@ -97,9 +106,6 @@ pub(crate) struct Args {
     pub(super) capture: CaptureArgs,
 
     #[command(flatten)]
-    pub(super) ingress: IngressArgs,
-
-    #[command(flatten)]
     pub(super) filter: FilterArgs,
 
     #[command(flatten)]
@@ -116,35 +122,37 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Relay options")]
 pub(super) struct RelayArgs {
-    /// For each address of the server
-    ///
-    /// How long one address of the server may take to answer, before the next one is tried.
+    /// Give up on one server address after this long and try the next
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
     #[arg(hide_short_help = true)]
     connect_timeout: Duration,
 
-    /// Reset silent connections [default: none]
-    ///
-    /// Reset a connection on which nothing was said for so long.
+    /// Reset a connection that is silent in both directions for this long [default: none]
     #[arg(long, value_name = "DUR", value_parser = some_duration)]
     #[arg(hide_short_help = true)]
     idle_timeout: Option<Duration>,
 
-    /// Reset a connection that one side has ended and on which the other is silent for so long
+    /// After one side has closed, reset the connection if the other stays silent this long
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = some_duration)]
     #[arg(hide_short_help = true)]
     half_close_timeout: Duration,
 
-    /// At once; further clients wait
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = some)]
-    #[arg(hide_short_help = true)]
-    max_connections: NonZero<usize>,
+    /// Accept at most this many connections at a time; more clients wait
+    ///
+    /// Accept at most this many connections at a time, 1 to 1000000; more clients wait in the
+    /// kernel's queue.
+    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(hide_short_help = true, value_parser = within(MAX_CONNECTIONS))]
+    max_connections: u64,
 
-    /// Worker threads, at most 1024 [default: the number of cores, at most 4]
-    #[arg(long, value_name = "N", hide_short_help = true, value_parser = some)]
-    pub(super) workers: Option<NonZero<usize>>,
+    /// Use this many worker threads, 1 to 1024 [default: the number of cores, at most 4]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = within(WORKERS))]
+    pub(super) workers: Option<u64>,
 
-    /// How long connections may go on after SIGINT or SIGTERM; a second signal ends them at once
+    /// Let open connections finish for this long after SIGINT or SIGTERM
+    ///
+    /// Let open connections finish for this long after SIGINT or SIGTERM, and reset those that are
+    /// left. A second signal resets them at once.
     #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration)]
     #[arg(hide_short_help = true)]
     shutdown_timeout: Duration,
@@ -180,7 +188,7 @@ impl RelayArgs {
             .connect_timeout(self.connect_timeout)
             .idle_timeout(self.idle_timeout)
             .half_close_timeout(self.half_close_timeout)
-            .max_connections(self.max_connections.get())
+            .max_connections(usize::try_from(self.max_connections).unwrap_or(usize::MAX))
             .shutdown_timeout(self.shutdown_timeout)
     }
 }
@@ -189,19 +197,20 @@ impl RelayArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Sink options (console and capture)")]
 pub(super) struct SinkArgs {
-    /// block or drop
+    /// What to do when the console or the capture is slow: block or drop
     ///
-    /// When a sink is slow: let the relay wait (block), or leave data out and count it (drop).
+    /// What to do when the console or the capture is slow. block: let the relay wait. drop: leave
+    /// data out and count it.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true)]
     #[arg(hide_short_help = true)]
     on_slow_sink: OnSlowSink,
 
-    /// How much may wait for each sink
+    /// Queue at most this many bytes for the console, and as many for the capture
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     #[arg(hide_short_help = true)]
     sink_buffer: NonZero<u64>,
 
-    /// stop or detach
+    /// What to do when the console or the capture fails: stop or detach
     ///
     /// What to do when the console or the capture fails, such as on a full disk. stop: relay
     /// nothing more, reset the open connections, and exit with 1. detach: go on without it, also
@@ -260,6 +269,7 @@ where
     if is_run {
         words.remove(1);
     }
+    join_negative_values(&mut words);
     let command = if is_run { run_command() } else { Args::command() };
     let command = command.mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
@@ -294,6 +304,26 @@ where
     }
     args.check().map_err(|what| wrong(ErrorKind::ArgumentConflict, what))?;
     Ok(args)
+}
+
+/// Joins `--option -1` to `--option=-1`, which is a wrong value and not an unknown option.
+fn join_negative_values(words: &mut Vec<OsString>) {
+    let is_negative = |word: &OsString| {
+        let mut bytes = word.as_bytes().iter();
+        bytes.next() == Some(&b'-') && bytes.next().is_some_and(u8::is_ascii_digit)
+    };
+    let is_option = |word: &OsString| {
+        word.as_bytes().starts_with(b"--") && word.len() > 2 && !word.as_bytes().contains(&b'=')
+    };
+    // What follows -- is a program's.
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    for index in (1..end).rev() {
+        if is_negative(&words[index]) && is_option(&words[index - 1]) {
+            let value = words.remove(index);
+            words[index - 1].push("=");
+            words[index - 1].push(value);
+        }
+    }
 }
 
 /// The name of the argument that is the program and its arguments.
@@ -403,7 +433,7 @@ mod tests {
             .max_connections(4)
             .shutdown_timeout(Duration::ZERO);
         assert_eq!(args.relay.limits(), limits);
-        assert_eq!(args.relay.workers.map(NonZero::get), Some(5));
+        assert_eq!(args.relay.workers, Some(5));
         let options = args.sinks.options("x".to_owned());
         assert_eq!((options.on_slow, options.on_error), (OnSlow::Drop, OnError::Detach));
         assert_eq!(options.buffer_bytes, 1024);

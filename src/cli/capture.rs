@@ -31,58 +31,60 @@ pub(super) struct CaptureArgs {
     #[arg(long, value_name = "FILE|-", env = "TCP_TUNN_PCAP", hide_env = true)]
     pcap: Option<PathBuf>,
 
-    /// direct or both
+    /// Capture one stream a connection, or both of the tunnel's: direct or both
     ///
-    /// One stream from client to server (direct), or both of the tunnel's sockets apart (both).
+    /// Which streams to capture. direct: one from the client to the server, as without a tunnel.
+    /// both: two interfaces, the client to the tunnel and the tunnel to the server.
     #[arg(long, value_enum, value_name = "WHICH", default_value_t, hide_possible_values = true)]
     #[arg(hide_short_help = true)]
     legs: Legs,
 
-    /// The most in one TCP segment
+    /// Put at most this many bytes into one TCP segment
     ///
-    /// The most bytes that one TCP segment carries; 1460 looks like Ethernet.
+    /// Put at most this many bytes into one TCP segment, 64 to 65475; 1460 looks like Ethernet.
     #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size)]
     #[arg(hide_short_help = true)]
     segment_size: SegmentSize,
 
-    /// Keep only so many bytes of each packet, headers included [default: all]
+    /// Keep at most this many bytes of each packet, headers included [default: all]
     #[arg(long, value_name = "N", hide_short_help = true)]
     snaplen: Option<NonZero<u32>>,
 
-    /// Serve the capture to Wireshark over TCP
+    /// Serve the capture to Wireshark at this address
     ///
-    /// Serve the capture to whoever connects here, as wireshark -k -i TCP@127.0.0.1:19000 does.
+    /// Serve the capture to everyone who connects to this address, such as wireshark -k -i
+    /// TCP@127.0.0.1:19000.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_PCAP_OVER_IP", hide_env = true)]
     #[arg(value_parser = tcp_address)]
     pcap_over_ip: Option<Address>,
 
-    /// Begin a new file at this size
+    /// Begin a new file when one has reached this size
     ///
-    /// Begin a new file, with a number and the time in its name, when one has come to this size.
+    /// Begin a new file, with a number and the time in its name, when one has reached this size.
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "pcap")]
     #[arg(hide_short_help = true)]
     rotate_size: Option<NonZero<u64>>,
 
-    /// Begin a new file when one has been open for so long
+    /// Begin a new file when one has been open for this long
     #[arg(long, value_name = "DUR", value_parser = some_duration, requires = "pcap")]
     #[arg(hide_short_help = true)]
     rotate_interval: Option<Duration>,
 
-    /// Keep so many files and remove the oldest [default: all]
+    /// Keep at most this many files and remove the oldest [default: all]
     #[arg(long, value_name = "N", requires = "pcap", hide_short_help = true)]
     rotate_files: Option<NonZero<usize>>,
 
-    /// End by itself after duration:90s and the like
+    /// Stop after duration:90s, size:1GiB, packets:1000, connections:1
     ///
-    /// End by itself after duration:90s, size:1GiB, packets:1000 or connections:10; the first of
-    /// several counts.
+    /// Stop after duration:90s, size:1GiB, packets:1000 or connections:10. Of several, the first
+    /// that is reached counts.
     #[arg(long, value_name = "KEY:VALUE", value_parser = stop_after)]
     pub(super) stop_after: Vec<StopAfter>,
 
-    /// Put the keys of a TLS key log into the capture
+    /// Put the secrets of this TLS key log into the capture
     ///
-    /// Put the keys that appear in this key log, which SSLKEYLOGFILE names for most programs, into
-    /// the capture, so that Wireshark decrypts it.
+    /// Put the secrets of this TLS key log into the capture, so that Wireshark decrypts it. Most
+    /// programs write the log that SSLKEYLOGFILE names. The file is followed while it grows.
     #[arg(long, value_name = "FILE")]
     #[arg(hide_short_help = true)]
     tls_keylog: Option<PathBuf>,
@@ -96,14 +98,16 @@ enum Legs {
 }
 
 fn segment_size(input: &str) -> Result<SegmentSize, String> {
-    let number = input.parse().map_err(|_| format!("'{input}' is no number (try '1460')"))?;
+    let number = input.parse().map_err(|_| format!("invalid number '{input}' (try '1460')"))?;
     SegmentSize::new(number).map_err(|error| error.to_string())
 }
 
 /// An address that Wireshark can connect to.
 fn tcp_address(input: &str) -> Result<Address, String> {
     match input.parse::<Address>() {
-        Ok(Address::Unix(_)) => Err(format!("'{input}' is not TCP (try '127.0.0.1:19000')")),
+        Ok(Address::Unix(_)) => {
+            Err(format!("invalid address '{input}' (expected TCP, such as '127.0.0.1:19000')"))
+        }
         other => other.map_err(|error| error.to_string()),
     }
 }
@@ -129,9 +133,10 @@ impl CaptureArgs {
             path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
         };
         match self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
-            Some(path) => {
-                Err(format!("'{}' is no file (name the one of SSLKEYLOGFILE)", path.display()))
-            }
+            Some(path) => Err(format!(
+                "'{}' is not a file (give the one that SSLKEYLOGFILE names)",
+                path.display()
+            )),
             None => Ok(()),
         }
     }
@@ -139,12 +144,12 @@ impl CaptureArgs {
     fn check_rotation(&self) -> Result<(), String> {
         let rotates = self.rotate_size.is_some() || self.rotate_interval.is_some();
         if self.is_stdout() && rotates {
-            return Err("stdout cannot rotate (try '--pcap FILE')".to_owned());
+            return Err("cannot rotate stdout (try '--pcap FILE')".to_owned());
         }
         let is_other = |path: &PathBuf| path.metadata().is_ok_and(|meta| !meta.is_file());
         if let Some(path) = self.pcap.as_ref().filter(|path| rotates && is_other(path)) {
             let path = path.display();
-            return Err(format!("'{path}' is no file and cannot rotate (try '--pcap FILE')"));
+            return Err(format!("cannot rotate '{path}', which is not a file (try '--pcap FILE')"));
         }
         if self.rotate_files.is_some() && !rotates {
             let what = "--rotate-files needs a size or an interval";
@@ -156,14 +161,14 @@ impl CaptureArgs {
     /// Nobody gives an option that shall do nothing.
     fn check_what_needs_a_capture(&self) -> Result<(), String> {
         if self.pcap.is_none() && self.stop_after.iter().any(|stop| stop.is_of_capture()) {
-            let what = "--stop-after size: and packets: count what is in the capture";
+            let what = "--stop-after size: and packets: have no effect without a capture";
             return Err(format!("{what} (try '--pcap FILE', or duration: or connections:)"));
         }
         let lonely = match self {
             _ if self.is_any() => return Ok(()),
-            Self { tls_keylog: Some(_), .. } => "--tls-keylog has no capture to put keys into",
-            Self { snaplen: Some(_), .. } => "--snaplen has no capture to keep small",
-            Self { legs: Legs::Both, .. } => "--legs both has no capture to show them in",
+            Self { tls_keylog: Some(_), .. } => "--tls-keylog has no effect without a capture",
+            Self { snaplen: Some(_), .. } => "--snaplen has no effect without a capture",
+            Self { legs: Legs::Both, .. } => "--legs has no effect without a capture",
             _ => return Ok(()),
         };
         Err(format!("{lonely} (try '--pcap FILE')"))

@@ -26,15 +26,16 @@ use super::values::{count, size};
 pub(super) struct ConsoleArgs {
     /// hexdump, text, json, raw or none [default: hexdump]
     ///
-    /// How to show what is said. With --pcap - it is none unless asked for, and goes to stderr.
-    /// What is raw may control a terminal, so that it goes to one only if it is asked for twice.
+    /// Print the bytes that each side sends as hexdump, text, json, raw or none. With --pcap - the
+    /// default is none, and what you ask for goes to stderr. Raw bytes can control a terminal: give
+    /// raw twice to send them to one.
     #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     #[arg(env = "TCP_TUNN_CONSOLE", hide_env = true)]
     console: Vec<ConsoleFormat>,
 
-    /// Show nothing, as --console none
+    /// Print nothing, as --console none
     ///
-    /// On a terminal, a line on stderr then tells how it goes.
+    /// Print nothing, as --console none. On a terminal, one line on stderr shows the counters.
     #[arg(short, long)]
     pub(super) quiet: bool,
 
@@ -45,50 +46,53 @@ pub(super) struct ConsoleArgs {
     #[arg(short, long, value_name = "FILE", hide_short_help = true)]
     output: Option<PathBuf>,
 
-    /// auto, always or never
+    /// Use colors: auto, always or never
     ///
-    /// When to use colours: auto is on a terminal that knows them, unless NO_COLOR is set or
-    /// CLICOLOR is 0; CLICOLOR_FORCE=1 asks for them everywhere.
+    /// When to use colors. auto: on a terminal that supports them, unless NO_COLOR is set or
+    /// CLICOLOR is 0; with CLICOLOR_FORCE=1 everywhere.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true)]
     #[arg(hide_short_help = true, overrides_with = "color")]
     color: Color,
 
-    /// local, utc, relative, delta or none
+    /// Print times as local, utc, relative, delta or none
     ///
-    /// What time to show: of the day here or in UTC, since the first event (relative), or since
-    /// the connection's last one (delta).
+    /// Which time to print: the local time of day, UTC, the time since the first event (relative),
+    /// or the time since the connection's last event (delta).
     #[arg(long, value_enum, value_name = "STYLE", default_value_t, hide_possible_values = true)]
     #[arg(env = "TCP_TUNN_TIME", hide_env = true)]
+    #[arg(hide_short_help = true)]
     time: Time,
 
-    /// Show so many bytes of a chunk [default: all]
+    /// Print at most this many bytes of each chunk [default: all]
     #[arg(long, value_name = "BYTES", value_parser = bytes_shown)]
+    #[arg(hide_short_help = true)]
     max_print: Option<NonZero<u64>>,
 
-    /// Show what the client or the server says alone
+    /// Print only what this side sends: client or server
     #[arg(long, value_enum, value_name = "SIDE", hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     only: Option<OnlySide>,
 
-    /// Show the N-th connection alone
+    /// Print only connection N
     #[arg(long, value_name = "N", value_parser = count)]
     #[arg(hide_short_help = true)]
     connection: Option<NonZero<u64>>,
 
-    /// Show the chunks that match alone
+    /// Print only chunks that match this expression
     ///
-    /// The expression is matched against bytes; those that are no text are written as in
-    /// (?-u)\xff.
+    /// Print only chunks that match this expression (the syntax of https://docs.rs/regex). It is
+    /// matched against bytes; write bytes that are not text as in (?-u)\xff.
     #[arg(long, value_name = "REGEX", value_parser = expression)]
     grep: Option<Regex>,
 
-    /// Show how much is said, but not what
+    /// Print how many bytes pass, but not the bytes
     #[arg(long, hide_short_help = true)]
     hide_data: bool,
 }
 
 fn bytes_shown(input: &str) -> Result<NonZero<u64>, String> {
     match input {
-        "0" => Err("it would show nothing (try '--hide-data')".to_owned()),
+        "0" => Err("invalid number '0' (expected at least 1; try '--hide-data')".to_owned()),
         _ => size(input),
     }
 }
@@ -191,11 +195,13 @@ impl ConsoleArgs {
         let is_meant =
             self.console.iter().filter(|format| **format == ConsoleFormat::Raw).count() > 1;
         if is_terminal && !is_meant && self.format(place) == Some(Format::Raw) {
-            let what = "what is raw may take control of the terminal";
+            let what = "raw bytes can control the terminal";
             return Err(format!("{what} (try '| less', or give '--console raw' twice)"));
         }
         if self.hide_data && self.format(place) == Some(Format::Raw) {
-            return Err("--hide-data leaves nothing of --console raw (try '--console text')".into());
+            return Err(
+                "--hide-data has no effect with --console raw (try '--console text')".into()
+            );
         }
         Ok(())
     }

@@ -30,7 +30,8 @@ const SIGNALS: [(&str, &str); 3] = [
     ("SIGINT, SIGTERM", "End it, the first gracefully, the second at once."),
     (
         "SIGHUP",
-        "Begins a new file of the capture; ends it where there is none, unless nohup started it.",
+        "Ends it when it comes from a terminal that closes, unless nohup started it. Any other \
+         begins a new file of the capture, or ends it where there is none.",
     ),
     ("SIGUSR1", "Prints the table of connections and the counters on stderr."),
 ];

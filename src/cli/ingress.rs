@@ -6,17 +6,16 @@ use std::time::Duration;
 use tcp_tunn::ingress::{Credentials, Filter, Pattern, ProxyVersion, Via};
 use tcp_tunn::tunnel::{Address, Builder, Outgoing};
 
-use super::values::some_duration;
+use super::values::{address, some_duration};
 
 /// Listeners whose clients' destinations are found in another way than by `--to`.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Ingress options")]
 pub(super) struct IngressArgs {
-    /// Listen here as a proxy: SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT
+    /// Listen here as a proxy (SOCKS and HTTP CONNECT)
     ///
     /// Listen here as a proxy. Each client names its server by SOCKS4, SOCKS4a, SOCKS5 or HTTP
     /// CONNECT. An address that is not loopback needs --proxy-user.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address())]
     pub(super) proxy: Vec<Address>,
 
     /// Accept only clients of --proxy that log in with this user and password
@@ -30,7 +29,7 @@ pub(super) struct IngressArgs {
     ///
     /// Listen here for connections that a rule of the firewall (REDIRECT or TPROXY) brings, and
     /// connect each to its original destination.
-    #[arg(long, value_name = "ADDR", hide_short_help = true)]
+    #[arg(long, value_name = "ADDR", value_parser = address(), hide_short_help = true)]
     pub(super) transparent: Vec<Address>,
 
     /// Expect a PROXY protocol header from each client
@@ -137,7 +136,8 @@ fn is_loopback(address: &Address) -> bool {
     match address {
         Address::Ip(address) => address.ip().to_canonical().is_loopback(),
         Address::Name { host, .. } => host.eq_ignore_ascii_case("localhost"),
-        _ => true,
+        Address::Unix(_) => true,
+        _ => false,
     }
 }
 

@@ -152,7 +152,7 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
     }
     builder = args.ingress.add_to(builder);
     if let Some(workers) = args.relay.workers {
-        builder = builder.workers(workers.get());
+        builder = builder.workers(usize::try_from(workers).unwrap_or(usize::MAX));
     }
     Ok(builder.bind()?)
 }

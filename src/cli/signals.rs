@@ -1,10 +1,14 @@
-//! Signals: SIGINT and SIGTERM end the tunnel, the first gracefully, the second at once; SIGHUP
-//! begins a new capture file, or ends the tunnel where there is none; SIGUSR1 shows how it does.
+//! Signals: SIGINT and SIGTERM end the tunnel, the first gracefully, the second at once; SIGHUP of
+//! a terminal that closes ends it, too, and any other begins a new capture file, or ends the
+//! tunnel where there is none; SIGUSR1 shows how it does.
 
+use std::fs::File;
 use std::future::pending;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tcp_tunn::capture::RotateHandle;
 use tcp_tunn::console::summary::ConnectionTable;
 use tcp_tunn::tunnel::Handle;
@@ -73,6 +77,7 @@ impl Signals {
     }
 
     async fn obey(mut self, mut caught: Caught) {
+        let (terminal, is_protected) = (ControllingTerminal::open(), is_hangup_ignored());
         let mut is_stopping = false;
         loop {
             tokio::select! {
@@ -82,8 +87,9 @@ impl Signals {
                 }
                 _ = caught.terminate.recv() => self.end(&mut is_stopping),
                 () = received(caught.hangup.as_mut()) => match &self.rotate {
-                    Some(rotate) => rotate.rotate(),
-                    None => self.end(&mut is_stopping),
+                    Some(_) if terminal.has_hung_up() && is_protected => {}
+                    Some(rotate) if !terminal.has_hung_up() => rotate.rotate(),
+                    _ => self.end(&mut is_stopping),
                 },
                 _ = caught.user.recv() => self.show(),
             }
@@ -115,6 +121,24 @@ impl Signals {
             self.stderr.tell(self.table.to_string().trim_end());
         }
         self.stderr.tell(self.gauge.full());
+    }
+}
+
+/// The terminal that started this process, if one did.
+struct ControllingTerminal(Option<File>);
+
+impl ControllingTerminal {
+    fn open() -> Self {
+        let flags = libc::O_NOCTTY | libc::O_NONBLOCK;
+        Self(File::options().read(true).custom_flags(flags).open("/dev/tty").ok())
+    }
+
+    /// Whether it was closed, as by its window or by the end of an ssh connection.
+    fn has_hung_up(&self) -> bool {
+        let Some(terminal) = &self.0 else { return false };
+        let mut polled = [PollFd::new(terminal, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 
 /// Waits where there is no room, also where somebody else who has the pipe or terminal open has
-/// made it non-blocking: that holds for all who have it.
+/// made it non-blocking: that holds for all who have it. A terminal that was closed is an output
+/// whose reader has left.
 pub(super) struct Patient(pub(super) File);
 
 impl Write for Patient {
@@ -18,6 +20,10 @@ impl Write for Patient {
                     let mut room = [PollFd::new(&self.0, PollFlags::OUT)];
                     retry_on_intr(|| poll(&mut room, None))?;
                 }
+                // Nothing else than a terminal that has hung up fails like this.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) && is_device(&self.0) => {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
                 result => return result,
             }
         }
@@ -26,6 +32,10 @@ impl Write for Patient {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+fn is_device(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.file_type().is_char_device())
 }
 
 #[cfg(test)]

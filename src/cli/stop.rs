@@ -36,8 +36,10 @@ pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
         Some(("size", value)) => size(value).map(|bytes| StopAfter::Size(bytes.get())),
         Some(("packets", value)) => number(value).map(StopAfter::Packets),
         Some(("connections", value)) => number(value).map(StopAfter::Connections),
-        _ => Err("it is none of duration:, size:, packets:, connections: (try 'duration:90s')"
-            .to_owned()),
+        _ => Err(format!(
+            "invalid condition '{input}' (expected duration:, size:, packets: or connections:, \
+             such as 'duration:90s')"
+        )),
     }
 }
 
@@ -104,12 +106,12 @@ mod tests {
             assert_eq!(stop_after(input), Ok(expected));
         }
         for (input, words) in [
-            ("90s", "none of duration:"),
-            ("files:3", "none of duration:"),
-            ("duration:90", "no unit"),
-            ("packets:0", "'0' is no number from 1 up"),
-            ("connections:many", "'many' is no number"),
-            ("size:", "'' is no size"),
+            ("90s", "expected duration:"),
+            ("files:3", "expected duration:"),
+            ("duration:90", "missing unit"),
+            ("packets:0", "invalid number '0'"),
+            ("connections:many", "invalid number 'many'"),
+            ("size:", "invalid size ''"),
         ] {
             assert!(stop_after(input).expect_err(input).contains(words), "{input}");
         }

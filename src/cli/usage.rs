@@ -6,12 +6,36 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
     let mut paragraphs = text.split("\n\n").map(joined);
     let what = paragraphs.next().unwrap_or_default();
     let what = what.strip_prefix("error: ").unwrap_or(&what);
+    let what = &without_logins(&with_expected_values(what));
     let tip = paragraphs.find_map(|line| line.strip_prefix("tip: ").map(str::to_owned));
     match tip {
         Some(tip) => format!("{what} ({tip})"),
         None if what.ends_with(')') => what.to_owned(),
         None => format!("{what} (try 'tcp_tunn --help')"),
     }
+}
+
+/// `[possible values: a, b, c]` as `(expected a, b or c)`.
+fn with_expected_values(text: &str) -> String {
+    let Some((before, rest)) = text.split_once(" [possible values: ") else {
+        return text.to_owned();
+    };
+    let Some((values, after)) = rest.split_once(']') else { return text.to_owned() };
+    let values = values
+        .rsplit_once(", ")
+        .map_or_else(|| values.to_owned(), |(others, last)| format!("{others} or {last}"));
+    format!("{before} (expected {values}){after}")
+}
+
+/// The text with no user and password in its URLs.
+fn without_logins(text: &str) -> String {
+    let mut parts = text.split("://");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| {
+        let end = part.find(['/', '\'', ' ']).unwrap_or(part.len());
+        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
+        shown + "://" + &part[host..]
+    })
 }
 
 fn joined(paragraph: &str) -> String {
@@ -24,15 +48,25 @@ mod tests {
     use crate::cli::args::parse;
 
     #[test]
+    fn password_is_not_shown() {
+        for option in ["--to", "--via"] {
+            let args = ["tcp_tunn", "--from", "h:1", option, "http://me:secret@/x y"];
+            let shown = one_line(&parse(args).expect_err(option));
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
     fn one_line_says_what_and_what_to_try() {
         for (line, words) in [
-            ("", "required arguments were not provided: --from <ADDR> --to <ADDR> (try"),
+            ("", "nothing to relay (give '--from ADDR --to ADDR'"),
             ("--form :1 --to h:1", "unexpected argument '--form' found (a similar argument exists"),
-            ("--from 127.0.0.1:0 --to h", "for '--to <ADDR>': 'h' has no port (try 'h:80')"),
+            ("--from 127.0.0.1:0 --to h", "for '--to <ADDR>': missing port in 'h' (try 'h:80')"),
             ("--from h:1 --to h:2 --from h:3", "2 --from but 1 --to (give"),
-            ("--from h:1 --to h:2 --connect-timeout 5", "'5' has no unit (try '5s')"),
-            ("--from h:1 --to h:2 --sink-buffer lots", "'lots' is no size (try '64MiB')"),
-            ("--from h:1 --to h:2 --on-slow-sink wait", "possible values: block, drop"),
+            ("--from h:1 --to h:2 --connect-timeout 5", "missing unit in '5' (try '5s')"),
+            ("--from h:1 --to h:2 --idle-timeout -1", "invalid duration '-1' (must be positive"),
+            ("--from h:1 --to h:2 --sink-buffer lots", "invalid size 'lots'"),
+            ("--from h:1 --to h:2 --on-slow-sink wait", "(expected block or drop)"),
         ] {
             let args = ["tcp_tunn"].into_iter().chain(line.split_whitespace());
             let told = one_line(&parse(args).expect_err(line));

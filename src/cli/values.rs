@@ -1,41 +1,72 @@
 //! Values as people write them.
 
+use std::ffi::OsString;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use tcp_tunn::tunnel::Address;
+
+/// An address to listen on. A unix socket's path keeps its bytes.
+pub(super) fn address() -> impl TypedValueParser<Value = Address> {
+    OsStringValueParser::new().try_map(|input: OsString| Address::try_from(input))
+}
+
+/// An address to connect to.
+pub(super) fn target() -> impl TypedValueParser<Value = Address> {
+    let target = |input: OsString| Address::try_from(input).and_then(Address::into_target);
+    OsStringValueParser::new().try_map(target)
+}
 
 /// A span of time such as `10s`, `500ms` or `1m 30s`; may be none at all.
 pub(super) fn duration(input: &str) -> Result<Duration, String> {
     let is_bare = input.chars().all(|c| c.is_ascii_digit());
     if is_bare && input.chars().any(|c| c != '0') {
-        return Err(format!("'{input}' has no unit (try '{input}s')"));
+        return Err(format!("missing unit in '{input}' (try '{input}s')"));
     }
-    humantime::parse_duration(input)
-        .map_err(|error| format!("'{input}' is no duration: {error} (try '10s')"))
+    if input.starts_with('-') {
+        return Err(format!("invalid duration '{input}' (must be positive, such as '10s')"));
+    }
+    humantime::parse_duration(input).map_err(|_| {
+        format!("invalid duration '{input}' (expected a form such as '10s' or '1h30m')")
+    })
 }
 
 /// A span of time that is not zero.
 pub(super) fn some_duration(input: &str) -> Result<Duration, String> {
     match duration(input)? {
-        Duration::ZERO => Err("zero would leave no time at all (try '10s')".to_owned()),
+        Duration::ZERO => {
+            Err(format!("invalid duration '{input}' (must be more than 0, such as '10s')"))
+        }
         some => Ok(some),
     }
 }
 
 /// A number of bytes such as `65536`, `64KiB` or `1.5GB`, at least 1.
 pub(super) fn size(input: &str) -> Result<NonZero<u64>, String> {
-    let bytes =
-        parse_size::parse_size(input).map_err(|_| format!("'{input}' is no size (try '64MiB')"))?;
-    NonZero::new(bytes).ok_or_else(|| format!("'{input}' is nothing (try '64MiB')"))
+    if input.starts_with('-') {
+        return Err(format!("invalid size '{input}' (must be positive, such as '64MiB')"));
+    }
+    let invalid = || format!("invalid size '{input}' (expected at least 1, such as '64MiB')");
+    parse_size::parse_size(input).ok().and_then(NonZero::new).ok_or_else(invalid)
 }
 
 /// A number from 1 up.
 pub(super) fn count(input: &str) -> Result<NonZero<u64>, String> {
-    input.parse().map_err(|_| format!("'{input}' is no number from 1 up (try '1000')"))
+    if input.starts_with('-') {
+        return Err(format!("invalid number '{input}' (must be positive)"));
+    }
+    input.parse().map_err(|_| format!("invalid number '{input}' (expected at least 1)"))
 }
 
-/// The same where it counts what memory holds.
-pub(super) fn some(input: &str) -> Result<NonZero<usize>, String> {
-    count(input)?.try_into().map_err(|_| format!("'{input}' is too large (try '1000')"))
+/// A number of a range.
+pub(super) fn within(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |input| {
+        let expected = format!("expected {} to {}", range.start(), range.end());
+        let number = input.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("invalid number '{input}' ({expected})"))
+    }
 }
 
 #[cfg(test)]
@@ -50,10 +81,10 @@ mod tests {
             assert_eq!(duration(input), Ok(Duration::from_millis(millis)), "{input}");
         }
         for (input, words) in [
-            ("10", "'10' has no unit (try '10s')"),
-            ("", "'' is no duration"),
-            ("soon", "'soon' is no duration"),
-            ("-1s", "'-1s' is no duration"),
+            ("10", "missing unit in '10' (try '10s')"),
+            ("", "invalid duration ''"),
+            ("soon", "invalid duration 'soon'"),
+            ("-1s", "must be positive"),
         ] {
             let error = duration(input).expect_err(input);
             assert!(error.contains(words), "{error}");

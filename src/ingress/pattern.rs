@@ -38,7 +38,7 @@ pub(super) enum HostPattern {
 #[non_exhaustive]
 pub enum PatternError {
     /// The port is not a number from 0 to 65535.
-    #[error("'{port}' in '{input}' is no port (a port is a number from 0 to 65535)")]
+    #[error("invalid port '{port}' in '{input}' (expected 0 to 65535)")]
     Port {
         /// What was given.
         input: String,
@@ -46,7 +46,7 @@ pub enum PatternError {
         port: String,
     },
     /// The length of a block's prefix is not valid.
-    #[error("'{prefix}' in '{input}' is no prefix length (IPv4: 0 to 32, IPv6: 0 to 128)")]
+    #[error("invalid prefix length '{prefix}' in '{input}' (IPv4: 0 to 32, IPv6: 0 to 128)")]
     Prefix {
         /// What was given.
         input: String,
@@ -55,8 +55,8 @@ pub enum PatternError {
     },
     /// The host is neither a name, nor an address, nor a block.
     #[error(
-        "'{input}' is no pattern (try 'example.com', '*.example.com', '10.0.0.0/8', \
-         '[2001:db8::/32]:443' or ':443')"
+        "invalid pattern '{input}' (expected a form such as 'example.com', '*.example.com', \
+         '10.0.0.0/8', '[2001:db8::/32]:443' or ':443')"
     )]
     Host {
         /// What was given.

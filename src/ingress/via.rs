@@ -35,13 +35,13 @@ enum Scheme {
 #[non_exhaustive]
 pub enum ViaError {
     /// It begins with no scheme that is known.
-    #[error("'{input}' is no proxy (try 'socks5://HOST:PORT' or 'http://HOST:PORT')")]
+    #[error("invalid proxy '{input}' (expected socks5://HOST:PORT or http://HOST:PORT)")]
     Scheme {
         /// What was given, without a user and a password.
         input: String,
     },
     /// There is no host and port after the scheme.
-    #[error("'{input}' is no host and port of a proxy (try 'HOST:PORT')")]
+    #[error("invalid proxy address '{input}' (expected HOST:PORT)")]
     Address {
         /// What was given, without a user and a password.
         input: String,

@@ -92,6 +92,15 @@ pub(crate) fn can_send_to(address: SocketAddr) -> bool {
     UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
+/// The number of the network interface of this name, or the number itself.
+pub(crate) fn interface_number(name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    rustix::net::netdevice::name_to_index(&socket, name).ok()
+}
+
 /// Whether `ip` is one of this machine's addresses.
 pub(crate) fn is_own_address(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()

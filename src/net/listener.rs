@@ -37,6 +37,12 @@ pub(crate) fn bind_tcp(address: SocketAddr, is_transparent: bool) -> io::Result<
     // The kernel keeps the first packet of each client, for `hops_left`. Where it knows no such
     // option, a loop through other processes is not noticed.
     let _ = switch_on(&socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN);
+    if let SocketAddr::V6(v6) = address
+        && v6.ip().is_unspecified()
+    {
+        // IPv4 as well, whatever net.ipv6.bindv6only says.
+        let _ = socket.set_only_v6(false);
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -21,7 +21,7 @@ pub struct SegmentSize(u16);
 /// A segment size that no TCP could have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{given} is no segment size (it goes from {min} to {max}; the default is 32768)",
+    "invalid segment size '{given}' (expected {min} to {max})",
     min = SegmentSize::MIN,
     max = SegmentSize::MAX
 )]

@@ -96,9 +96,9 @@ impl Kept {
 /// of different connections interleave.
 ///
 /// After the first `Err` of any method none is called but [`salvage`](Self::salvage): the sink is
-/// dropped, and the tunnel stops or goes on without it, as it was told. A panic counts as an error. Only
-/// [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that, by
-/// the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
+/// dropped, and the tunnel stops or goes on without it, as it was told. A panic counts as an error.
+/// Only [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that,
+/// by the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
 ///
 /// ```
 /// use std::io;

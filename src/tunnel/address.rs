@@ -1,19 +1,36 @@
 //! Addresses as people write them.
 
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Where to listen or to connect to: `IP:PORT`, `[IPv6]:PORT`, `HOST:PORT` or `unix:/path`.
+use crate::net;
+
+/// Where to listen or to connect to.
+///
+/// | written | means |
+/// |---|---|
+/// | `IP:PORT`, `[IPv6]:PORT` | an IP address |
+/// | `[IPv6%eth0]:PORT` | a link-local one, with its interface |
+/// | `HOST:PORT` | a name, which is resolved whenever it is used |
+/// | `PORT` | a port of 127.0.0.1 |
+/// | `:PORT`, `*:PORT` | to listen: all addresses of this machine; to connect to: this machine |
+/// | `SCHEME://[USER[:PASS]@]HOST[:PORT][/PATH]` | the host, by default at the scheme's port |
+/// | `unix:/path` | a unix socket; any bytes make a path |
 ///
 /// ```
 /// use tcp_tunn::tunnel::Address;
 ///
 /// let address: Address = "[::1]:8080".parse().unwrap();
 /// assert_eq!(address.to_string(), "[::1]:8080");
+/// let address: Address = "https://me:secret@example.com/path".parse().unwrap();
+/// assert_eq!(address.to_string(), "example.com:443");
 /// assert!("example.com".parse::<Address>().is_err(), "no port");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +45,11 @@ pub enum Address {
         /// The port.
         port: u16,
     },
+    /// A port: of all addresses of this machine to listen on, of 127.0.0.1 to connect to.
+    Any {
+        /// The port.
+        port: u16,
+    },
     /// The path of a unix socket.
     Unix(PathBuf),
 }
@@ -37,49 +59,78 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Any { port } => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
-/// What is wrong with an address, and how it should look.
+/// What is wrong with an address, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddressError {
     /// There is no port.
-    #[error("'{input}' has no port (try '{input}:80')")]
+    #[error("missing port in '{input}' (try '{input}:80')")]
     MissingPort {
         /// What was given.
         input: String,
     },
     /// The port is not a number from 0 to 65535.
-    #[error("'{port}' in '{input}' is no port (a port is a number from 0 to 65535)")]
+    #[error("invalid port '{port}' in '{input}' (expected 1 to 65535)")]
     BadPort {
         /// What was given.
         input: String,
         /// The part of it that should be the port.
         port: String,
     },
+    /// Port 0 cannot be connected to.
+    #[error("invalid port '0' in '{input}' (expected 1 to 65535; only a listener may have 0)")]
+    ZeroPort {
+        /// What was given.
+        input: String,
+    },
     /// An IPv6 address without brackets, whose port cannot be told from its last group.
-    #[error("the IPv6 address in '{input}' needs brackets (try '[{suggested}]:{port}')")]
+    #[error("missing brackets around the IPv6 address in '{input}' (try '[{suggested}]:{port}')")]
     MissingBrackets {
         /// What was given.
         input: String,
         /// What probably is the address.
-        suggested: Ipv6Addr,
+        suggested: String,
         /// What probably is the port.
         port: u16,
     },
     /// The host is empty or cannot be a host's name.
-    #[error("'{host}' in '{input}' is no host (try '127.0.0.1:80' or 'example.com:80')")]
+    #[error("invalid host '{host}' in '{input}' (expected an IP address or a name)")]
     BadHost {
         /// What was given.
         input: String,
         /// The part of it that should be the host.
         host: String,
     },
+    /// There is a space in it.
+    #[error("'{input}' contains a space (remove it)")]
+    Space {
+        /// What was given.
+        input: String,
+    },
+    /// There is no interface of this name.
+    #[error("unknown interface '{name}' in '{input}' (try 'ip link')")]
+    UnknownInterface {
+        /// What was given.
+        input: String,
+        /// The name after the `%`.
+        name: String,
+    },
+    /// A scheme that has no port that is known here.
+    #[error("'{input}' needs a port (try '{scheme}://HOST:PORT')")]
+    UnknownScheme {
+        /// What was given, without a user and a password.
+        input: String,
+        /// What stands before `://`.
+        scheme: String,
+    },
     /// `unix:` without a path.
-    #[error("'{input}' has no path (try 'unix:/run/name.sock')")]
+    #[error("missing path in '{input}' (try 'unix:/run/name.sock')")]
     MissingPath {
         /// What was given.
         input: String,
@@ -95,48 +146,156 @@ pub enum AddressError {
         /// The path's length in bytes.
         len: usize,
     },
+    /// It is not UTF-8, as all but the path of a unix socket has to be.
+    #[error("'{input}' is not UTF-8 (only the path of 'unix:/path' may be so)")]
+    NotUtf8 {
+        /// What was given, with placeholders for what is no text.
+        input: String,
+    },
+}
+
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// What `sockaddr_un` has room for, without the NUL at the end (unix(7)).
 const MAX_PATH: usize = 107;
 
+/// The ports of schemes that people copy from elsewhere (IANA's registry of service names).
+const PORTS: [(&str, u16); 24] = [
+    ("amqp", 5672),
+    ("amqps", 5671),
+    ("ftp", 21),
+    ("http", 80),
+    ("https", 443),
+    ("imap", 143),
+    ("imaps", 993),
+    ("ldap", 389),
+    ("ldaps", 636),
+    ("memcached", 11211),
+    ("mongodb", 27017),
+    ("mqtt", 1883),
+    ("mqtts", 8883),
+    ("mysql", 3306),
+    ("nats", 4222),
+    ("postgres", 5432),
+    ("postgresql", 5432),
+    ("redis", 6379),
+    ("rediss", 6379),
+    ("smtp", 25),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("ws", 80),
+    ("wss", 443),
+];
+
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(input: &str) -> Result<Self, AddressError> {
-        let owned = || input.to_owned();
         if let Some(path) = input.strip_prefix("unix:") {
-            return match path {
-                "" => Err(AddressError::MissingPath { input: owned() }),
-                path if path.len() > MAX_PATH => {
-                    Err(AddressError::LongPath { input: owned(), len: path.len() })
-                }
-                path => Ok(Self::Unix(path.into())),
-            };
+            return unix(path.as_ref());
         }
-        if let Ok(address) = input.parse::<SocketAddr>() {
-            return Ok(Self::Ip(address));
+        if input.contains(char::is_whitespace) {
+            return Err(AddressError::Space { input: input.to_owned() });
         }
-        if let Some(error) = unbracketed_ipv6(input) {
-            return Err(error);
+        match input.split_once("://") {
+            Some((scheme, rest)) => url(scheme, rest),
+            None => plain(input),
         }
-        if matches!(input, "" | ":") {
-            return Err(AddressError::BadHost { input: owned(), host: String::new() });
-        }
-        let Some((host, port)) = input.rsplit_once(':') else {
-            return Err(AddressError::MissingPort { input: owned() });
-        };
-        if port.is_empty() || host.ends_with(':') && !host.starts_with('[') {
-            return Err(AddressError::MissingPort { input: owned() });
-        }
-        let Ok(number) = port.parse::<u16>() else {
-            return Err(AddressError::BadPort { input: owned(), port: port.to_owned() });
-        };
-        if !is_host_name(host) {
-            return Err(AddressError::BadHost { input: owned(), host: host.to_owned() });
-        }
-        Ok(Self::Name { host: host.to_owned(), port: number })
     }
+}
+
+/// The path of a unix socket.
+fn unix(path: &OsStr) -> Result<Address, AddressError> {
+    let input = || format!("unix:{}", path.display());
+    match path.len() {
+        0 => Err(AddressError::MissingPath { input: input() }),
+        len if len > MAX_PATH => Err(AddressError::LongPath { input: input(), len }),
+        _ => Ok(Address::Unix(path.into())),
+    }
+}
+
+/// A URL, of which the host and the port count. The user and the password are never shown.
+fn url(scheme: &str, rest: &str) -> Result<Address, AddressError> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match plain(host) {
+        Err(AddressError::MissingPort { .. }) => {
+            let scheme = scheme.to_ascii_lowercase();
+            let known = PORTS.iter().find(|(name, _)| *name == scheme);
+            let Some((_, port)) = known else {
+                let input = format!("{scheme}://{host}");
+                return Err(AddressError::UnknownScheme { input, scheme });
+            };
+            plain(&format!("{}:{port}", host.trim_end_matches(':')))
+        }
+        // A number alone is a host's, not a port.
+        Ok(_) if host.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(AddressError::BadHost { input: host.to_owned(), host: host.to_owned() })
+        }
+        found => found,
+    }
+}
+
+/// Anything but a URL and a path.
+fn plain(input: &str) -> Result<Address, AddressError> {
+    let owned = || input.to_owned();
+    if let Ok(address) = input.parse::<SocketAddr>() {
+        return Ok(Address::Ip(address));
+    }
+    if !input.is_empty() && input.bytes().all(|byte| byte.is_ascii_digit()) {
+        let port = port(input, input)?;
+        return Ok(Address::Ip((Ipv4Addr::LOCALHOST, port).into()));
+    }
+    if let Some(scoped) = scoped(input) {
+        return scoped.map(Address::Ip);
+    }
+    if let Some(error) = unbracketed_ipv6(input) {
+        return Err(error);
+    }
+    if matches!(input, "" | ":") {
+        return Err(AddressError::BadHost { input: owned(), host: String::new() });
+    }
+    let Some((host, number)) = input.rsplit_once(':') else {
+        return Err(AddressError::MissingPort { input: owned() });
+    };
+    if number.is_empty() || host.ends_with(':') && !host.starts_with('[') {
+        return Err(AddressError::MissingPort { input: host.trim_end_matches(':').to_owned() });
+    }
+    let port = port(input, number)?;
+    match host {
+        "" | "*" => Ok(Address::Any { port }),
+        host if is_host_name(host) => Ok(Address::Name { host: host.to_owned(), port }),
+        _ => Err(AddressError::BadHost { input: owned(), host: host.to_owned() }),
+    }
+}
+
+fn port(input: &str, port: &str) -> Result<u16, AddressError> {
+    // `u16::from_str` takes a sign.
+    let number = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
+    number.ok_or_else(|| AddressError::BadPort { input: input.to_owned(), port: port.to_owned() })
+}
+
+/// `[fe80::1%eth0]:80`, and the same without brackets or a port, which says what is missing.
+fn scoped(input: &str) -> Option<Result<SocketAddr, AddressError>> {
+    let (ip, rest) = input.split_once('%')?;
+    let owned = || input.to_owned();
+    let ip: Ipv6Addr = ip.strip_prefix('[').unwrap_or(ip).parse().ok()?;
+    let Some((name, number)) = rest.split_once("]:") else {
+        let name = rest.trim_end_matches(']');
+        let (name, port) = name.rsplit_once(':').unwrap_or((name, "80"));
+        let port = port.parse().unwrap_or(80);
+        let suggested = format!("{ip}%{name}");
+        return Some(Err(AddressError::MissingBrackets { input: owned(), suggested, port }));
+    };
+    let Some(scope) = net::interface_number(name) else {
+        let name = name.to_owned();
+        return Some(Err(AddressError::UnknownInterface { input: owned(), name }));
+    };
+    Some(port(input, number).map(|port| SocketAddrV6::new(ip, port, 0, scope).into()))
 }
 
 /// `::1:80` and `[::1]`: what is meant is clear, what is missing too.
@@ -146,10 +305,11 @@ fn unbracketed_ipv6(input: &str) -> Option<AddressError> {
         return Some(AddressError::MissingPort { input: input.to_owned() });
     }
     let (host, port) = input.rsplit_once(':')?;
-    if let (Ok(suggested), Ok(port)) = (host.parse(), port.parse()) {
+    if let (Ok(suggested), Ok(port)) = (host.parse::<Ipv6Addr>(), port.parse()) {
+        let suggested = suggested.to_string();
         return Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port });
     }
-    let suggested = input.parse().ok()?;
+    let suggested = input.parse::<Ipv6Addr>().ok()?.to_string();
     Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port: 80 })
 }
 
@@ -160,6 +320,81 @@ fn is_host_name(host: &str) -> bool {
     // All digits and dots is an IP address gone wrong, which some resolvers would take.
     let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
     !host.is_empty() && host.len() <= 253 && host.chars().all(fits) && !numeric
+}
+
+impl Address {
+    /// The same, if it can be connected to.
+    ///
+    /// # Errors
+    ///
+    /// The port is 0, which only a listener may have.
+    pub fn into_target(self) -> Result<Self, AddressError> {
+        match self {
+            Self::Ip(address) if address.port() == 0 => {
+                Err(AddressError::ZeroPort { input: address.to_string() })
+            }
+            Self::Name { port: 0, .. } | Self::Any { port: 0 } => {
+                Err(AddressError::ZeroPort { input: self.to_string() })
+            }
+            target => Ok(target),
+        }
+    }
+}
+
+impl TryFrom<&OsStr> for Address {
+    type Error = AddressError;
+
+    fn try_from(input: &OsStr) -> Result<Self, AddressError> {
+        if let Some(path) = input.as_bytes().strip_prefix(b"unix:") {
+            return unix(OsStr::from_bytes(path));
+        }
+        let not_utf8 = || AddressError::NotUtf8 { input: input.display().to_string() };
+        input.to_str().ok_or_else(not_utf8)?.parse()
+    }
+}
+
+impl TryFrom<OsString> for Address {
+    type Error = AddressError;
+
+    fn try_from(input: OsString) -> Result<Self, AddressError> {
+        OsString::from_vec(input.into_vec()).as_os_str().try_into()
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(input: &str) -> Result<Self, AddressError> {
+        input.parse()
+    }
+}
+
+impl TryFrom<&String> for Address {
+    type Error = AddressError;
+
+    fn try_from(input: &String) -> Result<Self, AddressError> {
+        input.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(input: String) -> Result<Self, AddressError> {
+        input.parse()
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl From<&Self> for Address {
+    fn from(address: &Self) -> Self {
+        address.clone()
+    }
 }
 
 #[cfg(test)]
@@ -178,24 +413,70 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_read_as_people_type_them() {
+        for (typed, meant) in [
+            (":8080", "*:8080"),
+            ("*:8080", "*:8080"),
+            ("8080", "127.0.0.1:8080"),
+            ("localhost:8080", "localhost:8080"),
+            ("[fe80::1%1]:80", "[fe80::1%1]:80"),
+            ("[fe80::1%lo]:80", "[fe80::1%1]:80"),
+            ("http://example.com", "example.com:80"),
+            ("http://example.com:8000/a/b?c#d", "example.com:8000"),
+            ("HTTPS://example.com/", "example.com:443"),
+            ("https://[::1]", "[::1]:443"),
+            ("tcp://h:1234", "h:1234"),
+            ("redis://:secret@cache", "cache:6379"),
+            ("postgres://me:se:cr@et@db/name", "db:5432"),
+            ("postgresql://me@127.0.0.1:5433/name", "127.0.0.1:5433"),
+        ] {
+            assert_eq!(typed.parse::<Address>().expect(typed).to_string(), meant, "{typed}");
+        }
+    }
+
+    #[test]
     fn bad_addresses_say_what_to_try() {
         for (input, words) in [
-            ("example.com", "'example.com' has no port (try 'example.com:80')"),
-            ("127.0.0.1", "'127.0.0.1' has no port (try '127.0.0.1:80')"),
-            ("[::1]", "'[::1]' has no port (try '[::1]:80')"),
-            ("example.com:", "has no port"),
-            ("example.com:http", "'http' in 'example.com:http' is no port"),
-            ("example.com:65536", "'65536' in 'example.com:65536' is no port"),
-            ("::1:8080", "needs brackets (try '[::1]:8080')"),
-            ("fe80::1", "needs brackets"),
-            (":80", "'' in ':80' is no host"),
-            ("http://x:80", "is no host"),
-            ("127.0.0:80", "is no host"),
-            ("unix:", "'unix:' has no path"),
-            ("", "'' in '' is no host (try '127.0.0.1:80'"),
-            (":", "'' in ':' is no host (try"),
+            ("example.com", "missing port in 'example.com' (try 'example.com:80')"),
+            ("127.0.0.1", "missing port in '127.0.0.1' (try '127.0.0.1:80')"),
+            ("[::1]", "missing port in '[::1]' (try '[::1]:80')"),
+            ("example.com:", "missing port in 'example.com' (try 'example.com:80')"),
+            ("example.com:http", "invalid port 'http' in 'example.com:http' (expected 1 to 65535)"),
+            ("example.com:65536", "invalid port '65536' in 'example.com:65536'"),
+            ("65536", "invalid port '65536' in '65536'"),
+            ("h:+1", "invalid port '+1' in 'h:+1'"),
+            ("::1:8080", "(try '[::1]:8080')"),
+            ("fe80::1", "missing brackets"),
+            ("fe80::1%eth0", "(try '[fe80::1%eth0]:80')"),
+            ("[fe80::1%no-such]:80", "unknown interface 'no-such'"),
+            ("foo://h", "'foo://h' needs a port (try 'foo://HOST:PORT')"),
+            ("tcp://h", "'tcp://h' needs a port"),
+            ("http://", "invalid host ''"),
+            ("127.0.0:80", "invalid host '127.0.0' in '127.0.0:80'"),
+            ("unix:", "missing path in 'unix:' (try 'unix:/run/name.sock')"),
+            ("a b:80", "'a b:80' contains a space (remove it)"),
+            ("", "invalid host '' in ''"),
+            (":", "invalid host '' in ':'"),
         ] {
             assert!(error(input).contains(words), "{input}: {}", error(input));
         }
+        assert!(!error("http://me:secret@").contains("secret"));
+        assert!(!error("foo://me:secret@h").contains("secret"));
+    }
+
+    #[test]
+    fn port_zero_is_for_listeners() {
+        for zero in ["127.0.0.1:0", "h:0", ":0"] {
+            let address: Address = zero.parse().expect(zero);
+            assert!(matches!(address.into_target(), Err(AddressError::ZeroPort { .. })), "{zero}");
+        }
+    }
+
+    #[test]
+    fn path_keeps_its_bytes() {
+        let typed = OsStr::from_bytes(b"unix:/tmp/\xff");
+        let address = Address::try_from(typed).unwrap();
+        assert_eq!(address, Address::Unix(OsStr::from_bytes(b"/tmp/\xff").into()));
+        assert!(Address::try_from(OsStr::from_bytes(b"\xff:80")).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::address::Address;
+use super::address::{Address, AddressError};
 use super::clock::WallClock;
 use super::error::BindError;
 use super::handle::Handle;
@@ -13,6 +13,7 @@ use super::listen::listen;
 use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
+use super::ranges::{MAX_CONNECTIONS, WORKERS, clamp};
 use super::routing::{Route, Target};
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
@@ -25,7 +26,7 @@ use crate::transform::{Codec, Function, Plain};
 /// [`bind`](Self::bind).
 #[must_use]
 pub struct Builder {
-    listeners: Vec<(String, To)>,
+    listeners: Vec<Result<(Address, Target), AddressError>>,
     expects_proxy_header: bool,
     route: Option<Box<dyn Route>>,
     outgoing: Outgoing,
@@ -37,16 +38,6 @@ pub struct Builder {
     wall_clock: WallClock,
     backend: Backend,
 }
-
-/// Where the clients of a listener go, as it was given.
-#[derive(Debug)]
-enum To {
-    Address(String),
-    Target(Target),
-}
-
-/// More threads than any machine has cores for; each has a ring of its own.
-const WORKERS_MAX: usize = 1024;
 
 impl Default for Builder {
     fn default() -> Self {
@@ -68,9 +59,24 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Listens on `from` too and connects its clients to `to`.
-    pub fn route(mut self, from: impl ToString, to: impl ToString) -> Self {
-        self.listeners.push((from.to_string(), To::Address(to.to_string())));
+    /// Listens on `from` too and connects its clients to `to`. Either is an [`Address`], or what
+    /// becomes one, such as a text or a `SocketAddr`; what is wrong with it, [`bind`](Self::bind)
+    /// says.
+    pub fn route<F, T>(self, from: F, to: T) -> Self
+    where
+        F: TryInto<Address, Error: Into<AddressError>>,
+        T: TryInto<Address, Error: Into<AddressError>>,
+    {
+        let to = to.try_into().map_err(Into::into).and_then(Address::into_target);
+        self.listen(from, to.map(Target::Address))
+    }
+
+    fn listen<F>(mut self, from: F, target: Result<Target, AddressError>) -> Self
+    where
+        F: TryInto<Address, Error: Into<AddressError>>,
+    {
+        let from = from.try_into().map_err(Into::into);
+        self.listeners.push(from.and_then(|from| Ok((from, target?))));
         self
     }
 
@@ -79,17 +85,20 @@ impl Builder {
     ///
     /// Whoever can connect to `from` may reach what this machine reaches: without credentials
     /// listen on a loopback address only.
-    pub fn proxy(mut self, from: impl ToString, credentials: Option<Credentials>) -> Self {
-        let target = Target::Proxy { credentials: credentials.map(Arc::new) };
-        self.listeners.push((from.to_string(), To::Target(target)));
-        self
+    pub fn proxy<F>(self, from: F, credentials: Option<Credentials>) -> Self
+    where
+        F: TryInto<Address, Error: Into<AddressError>>,
+    {
+        self.listen(from, Ok(Target::Proxy { credentials: credentials.map(Arc::new) }))
     }
 
     /// Listens on `from` too, and connects each client to where it was headed before a rule of
     /// the firewall (REDIRECT or TPROXY of netfilter) brought it here.
-    pub fn transparent(mut self, from: impl ToString) -> Self {
-        self.listeners.push((from.to_string(), To::Target(Target::Original)));
-        self
+    pub fn transparent<F>(self, from: F) -> Self
+    where
+        F: TryInto<Address, Error: Into<AddressError>>,
+    {
+        self.listen(from, Ok(Target::Original))
     }
 
     /// Expects a header of the PROXY protocol, version 1 or 2, before each client's own bytes, on
@@ -121,13 +130,14 @@ impl Builder {
     /// Sets the bounds. By default those of [`Limits::default`].
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.limits.max_connections = clamp(&MAX_CONNECTIONS, self.limits.max_connections);
         self
     }
 
     /// Sets the number of worker threads, from 1 to 1024; what is outside counts as the nearer
     /// end. By default one for each core, at most 4.
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers.clamp(1, WORKERS_MAX);
+        self.workers = clamp(&WORKERS, workers);
         self
     }
 
@@ -201,14 +211,7 @@ impl Builder {
     /// An address makes no sense or cannot be listened on, there is no io_uring, or too few
     /// descriptors, memory or threads for all workers. Nothing is left open then.
     pub fn bind(self) -> Result<Tunnel, BindError> {
-        let mut parsed = Vec::new();
-        for (from, to) in self.listeners {
-            let target = match to {
-                To::Address(to) => Target::Address(to.parse()?),
-                To::Target(target) => target,
-            };
-            parsed.push((from.parse::<Address>()?, target));
-        }
+        let parsed = self.listeners.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut listening = Vec::new();
         for (from, target) in parsed {
             for socket in listen(&from, matches!(target, Target::Original))? {
@@ -254,7 +257,11 @@ impl fmt::Debug for Builder {
 impl Tunnel {
     /// Describes a tunnel from an address to listen on to one to connect to, both written as
     /// [`Address`] says. They are looked at by [`Builder::bind`].
-    pub fn builder(from: impl ToString, to: impl ToString) -> Builder {
+    pub fn builder<F, T>(from: F, to: T) -> Builder
+    where
+        F: TryInto<Address, Error: Into<AddressError>>,
+        T: TryInto<Address, Error: Into<AddressError>>,
+    {
         Builder::default().route(from, to)
     }
 }

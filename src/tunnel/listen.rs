@@ -1,7 +1,7 @@
 //! Opening the listening sockets.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,16 @@ pub(super) fn listen(
             // use is another matter.
             bad.retain(|result| good.is_empty() || !is_missing_family(result));
             good.into_iter().chain(bad).collect()
+        }
+        Address::Any { port } => {
+            // Both families on one socket, where this machine has both.
+            let both = listen_tcp((Ipv6Addr::UNSPECIFIED, *port).into(), address, is_transparent);
+            let listening = if is_missing_family(&both) {
+                listen_tcp((Ipv4Addr::UNSPECIFIED, *port).into(), address, is_transparent)
+            } else {
+                both
+            };
+            Ok(vec![listening?])
         }
         Address::Unix(path) => Ok(vec![listen_unix(path, address)?]),
     }

@@ -6,7 +6,7 @@
 //! tunnel takes a hop off what the client's packets had left (RFC 791, time to live).
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use super::address::Address;
 use super::connect::Candidate;
 use super::listening::Listening;
+use super::resolve::here;
 use super::routing::Target;
 use crate::event::Endpoint;
 use crate::net;
@@ -83,9 +84,9 @@ fn evident(target: &Address) -> Vec<Candidate> {
         Address::Ip(address) => vec![Candidate::Tcp(*address)],
         Address::Unix(path) => vec![Candidate::Unix(path.as_path().into())],
         Address::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
-            let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-            ips.map(|ip| Candidate::Tcp(SocketAddr::new(ip, *port))).into()
+            here(*port).into()
         }
+        Address::Any { port } => here(*port).into(),
         Address::Name { .. } => Vec::new(),
     }
 }

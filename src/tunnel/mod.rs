@@ -23,6 +23,7 @@ mod listening;
 mod loops;
 mod outgoing;
 mod phases;
+pub mod ranges;
 mod reaching;
 mod recording;
 mod resolve;

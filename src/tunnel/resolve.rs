@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -13,6 +13,12 @@ use crate::event::CloseReason;
 
 /// Names that are looked up at once; further ones wait for their turn.
 const LOOKUPS_MAX: usize = 64;
+
+/// This machine.
+pub(super) fn here(port: u16) -> [Candidate; 2] {
+    let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    ips.map(|ip| Candidate::Tcp(SocketAddr::new(ip, port)))
+}
 
 /// Asks the system's resolver, which may take its time.
 pub(super) struct Resolver {
@@ -29,6 +35,7 @@ impl Resolver {
     pub(super) async fn resolve(&self, target: &Address) -> Result<Vec<Candidate>, CloseReason> {
         match target {
             Address::Ip(address) => Ok(vec![Candidate::Tcp(*address)]),
+            Address::Any { port } => Ok(here(*port).to_vec()),
             Address::Unix(path) => Ok(vec![Candidate::Unix(path.as_path().into())]),
             Address::Name { host, port } => {
                 let failed = |error: io::Error| error.to_string().into();

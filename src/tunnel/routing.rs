@@ -108,6 +108,9 @@ impl Address {
             Self::Name { host, port } => {
                 Some(Destination::Name { host: host.clone(), port: *port })
             }
+            Self::Any { port } => {
+                Some(Destination::Ip((std::net::Ipv4Addr::LOCALHOST, *port).into()))
+            }
             Self::Unix(_) => None,
         }
     }

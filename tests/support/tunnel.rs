@@ -72,7 +72,7 @@ impl Running {
         more: impl FnOnce(Builder) -> Builder,
     ) -> (Self, Events) {
         let events = Events::default();
-        let builder = Tunnel::builder("127.0.0.1:0", to).sink(events.sink());
+        let builder = Tunnel::builder("127.0.0.1:0", to.to_string()).sink(events.sink());
         (Self::start(more(builder)), events)
     }
 

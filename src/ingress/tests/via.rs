@@ -36,13 +36,13 @@ fn address_of_a_proxy_is_parsed() {
 #[test]
 fn bad_address_of_a_proxy_says_what_to_try() {
     for (input, words) in [
-        ("127.0.0.1:1080", "'127.0.0.1:1080' is no proxy (try 'socks5://HOST:PORT'"),
-        ("socks4://a:1", "is no proxy"),
-        ("user:secret@a:1", "'a:1' is no proxy"),
-        ("socks5://a", "'a' is no host and port"),
-        ("socks5://user:secret@a", "'a' is no host and port"),
-        ("http://a:b", "'a:b' is no host and port"),
-        ("http://", "'' is no host and port"),
+        ("127.0.0.1:1080", "invalid proxy '127.0.0.1:1080' (expected socks5://HOST:PORT"),
+        ("socks4://a:1", "invalid proxy"),
+        ("user:secret@a:1", "invalid proxy 'a:1'"),
+        ("socks5://a", "invalid proxy address 'a'"),
+        ("socks5://user:secret@a", "invalid proxy address 'a'"),
+        ("http://a:b", "invalid proxy address 'a:b'"),
+        ("http://", "invalid proxy address ''"),
         ("http://user@a:1", "there is no ':' between user and password"),
         ("http://:secret@a:1", "must not be empty"),
         ("http://user:%4@a:1", "'%' needs two hexadecimal digits"),
