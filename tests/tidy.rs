@@ -1,5 +1,6 @@
 //! Style and architecture as tests: what each layer may name, read from the source's text.
 
+mod graph;
 mod rules;
 mod text;
 
@@ -122,6 +123,13 @@ fn the_top_level_is_what_it_should_be() {
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let others: Vec<_> = names.filter(|name| !expected(name)).collect();
     assert!(others.is_empty(), "what is this for? {others:?}");
+}
+
+#[test]
+fn files_import_in_no_circle() {
+    let circles = ["src/lib.rs", "src/main.rs"].map(|path| graph::circles(&root().join(path)));
+    let circles: Vec<_> = circles.into_iter().flatten().collect();
+    assert!(circles.is_empty(), "these files go round in a circle:\n{}", circles.join("\n"));
 }
 
 /// The compiler and clippy hold these; here it is held that they are asked to.

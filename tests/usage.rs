@@ -1,6 +1,6 @@
 //! Wrong usage: one line that says what is wrong and what to try, and exit code 2.
 //!
-//! `fixtures/usage.txt` holds the wrong command lines, each with its line below. After a change
+//! `tests/usage.txt` holds the wrong command lines, each with its line below. After a change
 //! that is meant: `UPDATE_FIXTURES=1 cargo test usage`, and read the difference.
 
 use std::fs;
@@ -17,7 +17,7 @@ fn usage() -> Vec<(String, String)> {
 }
 
 fn path() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/usage.txt")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/usage.txt")
 }
 
 #[test]

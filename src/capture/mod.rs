@@ -18,6 +18,7 @@ mod over_ip;
 mod places;
 mod reader;
 mod secrets;
+mod secrets_block;
 mod section;
 mod series;
 mod tls;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::output::Output;
-use super::secrets::push_block;
+use super::secrets_block::push_block;
 
 /// What is kept free at a time: the keys of some 80 TLS 1.3 connections.
 const PLACE: usize = 64 * 1024;

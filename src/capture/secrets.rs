@@ -13,12 +13,10 @@ use std::time::{Duration, Instant};
 use super::keylog::{Keylog, Random};
 use super::output::Output;
 use super::places::Places;
+use super::secrets_block::push_block;
 use super::tls::{DECISIVE, client_random};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
 
-/// Type of the block, and of its secrets: "TLSK".
-const BLOCK: u32 = 0x0A;
-const KEY_LOG: u32 = 0x544c_534b;
 /// How long packets wait for their keys at most.
 const WAIT: Duration = Duration::from_millis(200);
 /// How often the key log is looked at, at most.
@@ -229,18 +227,6 @@ fn insert_block(pending: &mut Vec<u8>, at: usize, log: &[u8]) {
         push_block(&mut block, log);
         pending.splice(at..at, block);
     }
-}
-
-/// Appends a block with a key log.
-pub(super) fn push_block(blocks: &mut Vec<u8>, log: &[u8]) {
-    let padding = log.len().next_multiple_of(4) - log.len();
-    let total = (20 + log.len() + padding) as u32;
-    for word in [BLOCK, total, KEY_LOG, log.len() as u32] {
-        blocks.extend_from_slice(&word.to_le_bytes());
-    }
-    blocks.extend_from_slice(log);
-    blocks.resize(blocks.len() + padding, 0);
-    blocks.extend_from_slice(&total.to_le_bytes());
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use tcp_tunn::tunnel::{Address, Backend, Limits};
 use super::capture::CaptureArgs;
 use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
-use super::generate::Generate;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
 use super::values::{address, duration, size, some_duration, target, within};
 
@@ -116,6 +115,15 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) sinks: SinkArgs,
+}
+
+/// What `--generate` can make.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Generate {
+    Man,
+    CompleteBash,
+    CompleteZsh,
+    CompleteFish,
 }
 
 /// How connections are relayed.

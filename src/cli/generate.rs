@@ -2,19 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{CommandFactory, ValueEnum};
+use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::args::{Args, EXAMPLES, NOTES};
-
-/// What `--generate` can make.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Generate {
-    Man,
-    CompleteBash,
-    CompleteZsh,
-    CompleteFish,
-}
+use super::args::{Args, EXAMPLES, Generate, NOTES};
 
 const EXIT_CODES: [(&str, &str); 3] = [
     (

@@ -5,7 +5,7 @@ use std::io;
 use tcp_tunn::event::{Event, Timestamp};
 use tcp_tunn::sink::{Interest, Sink};
 
-use super::tell;
+use super::report::tell;
 
 /// Shows nothing more once its reader has left, as `head` does, and fails for no such reason:
 /// what else is written, such as a capture, is not to end with it.

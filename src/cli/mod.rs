@@ -10,6 +10,7 @@ mod generate;
 mod ingress;
 mod leaving;
 mod program;
+mod report;
 mod run;
 mod signals;
 mod status;
@@ -18,12 +19,11 @@ mod stop;
 pub(crate) mod usage;
 mod values;
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Something failed at run time.
-const FAILED: u8 = 1;
+use self::report::{FAILED, complain, with_causes};
+
 /// The arguments make no sense.
 const WRONG_USAGE: u8 = 2;
 
@@ -57,43 +57,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
-}
-
-/// An error and its causes, but for those that it tells itself.
-fn with_causes(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |told, cause| {
-        let cause = cause.to_string();
-        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
-    })
-}
-
-/// Tells the user one line. Where nobody reads it there is nobody else to tell.
-fn complain(what: impl Display) {
-    tell(format_args!("tcp_tunn: {what}"));
-}
-
-/// Puts one line on stderr, at once, or several.
-fn tell(lines: impl Display) {
-    let lines = printable(&lines.to_string());
-    let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "{lines}").and_then(|()| stderr.flush());
-}
-
-/// The lines, with nothing in them that a terminal would obey: a path may hold anything.
-fn printable(lines: &str) -> String {
-    let escaped = |c: char| match c {
-        '\n' => c.to_string(),
-        '\0'..='\x7f' if c.is_control() => format!("\\x{:02x}", c as u32),
-        c if c.is_control() || turns_writing(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    };
-    lines.chars().map(escaped).collect()
-}
-
-/// Whether what follows is written the other way round, or on another line.
-const fn turns_writing(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// The exit code after writing to stdout; whoever closed it has read enough.

@@ -17,10 +17,10 @@ use super::counters::{self, Captures, Gauge};
 use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
 use super::program::Program;
+use super::report::{FAILED, complain, tell};
 use super::signals::Signals;
 use super::status::Stderr;
 use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
-use super::{FAILED, complain, tell};
 
 /// How many connections the table at the end has.
 const TABLE_ROWS: usize = 20;

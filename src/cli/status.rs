@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::counters::Gauge;
+use super::report::tell;
 
 /// How often the line is refreshed: its figures shall be readable.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -26,7 +27,7 @@ impl Stderr {
 
     /// Puts one line on stderr, at once, above the status line.
     pub(super) fn tell(&self, line: impl Display) {
-        self.0.suspend(|| super::tell(line));
+        self.0.suspend(|| tell(line));
     }
 
     /// Shows the status line until what this returns is dropped; nothing where stderr is no

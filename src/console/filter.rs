@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use super::{ConsoleOptions, is_said};
+use super::options::{ConsoleOptions, is_said};
 use crate::event::{ConnectionId, Event, EventKind, Side};
 
 /// What is shown of all that happens.

@@ -8,8 +8,10 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::known::Known;
+use super::options::ConsoleOptions;
+use super::text;
 use super::time::Times;
-use super::{ConsoleOptions, Known, text};
 use crate::event::{BothTotals, CloseReason, Event, EventKind};
 
 /// Appends the object of `event`.

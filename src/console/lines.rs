@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{ConsoleOptions, Format, Known, arrow, text};
+use super::known::Known;
+use super::options::{ConsoleOptions, Format};
+use super::text;
 use crate::console::hexdump::{Hexdump, Palette};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Side};
 
@@ -177,6 +179,14 @@ fn text_line<'a>(prefix: &'a str, out: &'a mut Vec<u8>) -> impl FnMut(&str, bool
     move |text, goes_on| {
         let mark = if goes_on { '+' } else { ' ' };
         let _ = writeln!(out, "{prefix}{mark}{text}");
+    }
+}
+
+/// `Client -> Server`, or the other way round.
+const fn arrow(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ClientToServer => "Client -> Server",
+        Direction::ServerToClient => "Server -> Client",
     }
 }
 

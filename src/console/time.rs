@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Local, Utc};
 
-use super::TimeStyle;
+use super::options::TimeStyle;
 use crate::event::Timestamp;
 
 /// Shows times in one style.

@@ -22,6 +22,7 @@ mod readiness;
 mod ring;
 mod runtime;
 mod socket;
+mod source;
 mod splice;
 mod stream;
 #[cfg(test)]

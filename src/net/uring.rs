@@ -13,7 +13,7 @@ use super::memory::{Buffer, SMALL};
 use super::provided::GROUP;
 use super::ring::{Completion, Keep, Operation, Ring};
 use super::socket::Socket;
-use super::stream::Source;
+use super::source::Source;
 
 /// Do not try first: nothing has come yet, as far as is known (`IORING_RECVSEND_POLL_FIRST`).
 const POLL_FIRST: u16 = 1;

@@ -6,40 +6,16 @@
 
 use std::time::Duration;
 
+use super::drain::{Acknowledged, Drain};
 use super::flow::{Source, Stage};
 use super::machine::{Relay, State, reason_of};
 use super::outlet::{End, Work};
 use super::{Action, Actions, Fault, Input, Payload, STALL};
-use crate::event::{CloseReason, Direction, Side};
+use crate::event::{Direction, Side};
 
 /// How soon the kernel is asked again how much is not acknowledged, at first and at most.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
-
-/// What is known of a connection that one peer has reset.
-#[derive(Debug)]
-pub(super) struct Drain {
-    by: Side,
-    reason: CloseReason,
-    since: Duration,
-    acknowledged: Acknowledged,
-}
-
-/// How far the other peer has acknowledged what was written to it.
-#[derive(Debug)]
-enum Acknowledged {
-    /// Not all is written yet.
-    NotAsked,
-    /// The kernel, which wakes nobody for this, is asked again and again.
-    Asking {
-        /// How much was left when it was last asked.
-        left: usize,
-        /// When it last had become less.
-        progress: Duration,
-        pause: Duration,
-        next: Duration,
-    },
-}
 
 impl<P: Payload> Relay<P> {
     /// Nothing more comes from `side`, which has failed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::draining::Drain;
+use super::drain::Drain;
 use super::flow::{Flow, Source, Stage};
 use super::outlet::{End, Item, Outlet, Output, Work};
 use super::{Action, Actions, Emit, Fault, Input, Payload, STALL, Step, Timeouts};

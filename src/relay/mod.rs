@@ -9,6 +9,7 @@
 //! The machine emits the events of its connection itself, so that the event contract can be proved
 //! without a socket.
 
+mod drain;
 mod draining;
 mod flow;
 mod machine;

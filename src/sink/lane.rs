@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::recorder::{OnSlow, SinkOptions, SinkStats};
+use super::options::{OnSlow, SinkOptions, SinkStats};
 use super::{Interest, Kept, Sink};
 use crate::event::{Direction, Event, EventKind, Leg};
 

@@ -3,6 +3,7 @@
 mod adapters;
 mod feeder;
 mod lane;
+mod options;
 mod recorder;
 pub mod replay;
 mod tap;
@@ -13,7 +14,7 @@ use std::io;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use feeder::words_of;
-pub use recorder::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
+pub use options::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 

@@ -1,26 +1,27 @@
 //! How a client learns whether its server was reached.
 
 use std::io;
-use std::net::TcpStream;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::catching::Caught;
 use super::handshaking::{dismiss, write};
-use super::reaching::Failure;
 use super::shared::Worker;
 use crate::event::{CloseReason, Connected};
 use crate::ingress::{ConnectFailure, ConnectReply, ProxyRequest};
 use crate::net::Socket;
 
-/// A connect that something outside the tunnel has caught, and answers.
-pub trait Caught: Send + 'static {
-    /// The server was reached. `take` is to be called once with the client's socket, which is in
-    /// blocking mode, or with an error where the client is gone.
-    fn connected(self: Box<Self>, take: Box<dyn FnOnce(io::Result<TcpStream>) + Send>);
+/// Why a server was not reached, and what a proxy on the way said of it.
+pub(super) struct Failure {
+    pub(super) reason: CloseReason,
+    pub(super) proxy_said: Option<ConnectFailure>,
+}
 
-    /// The server was not reached, with an error number of the operating system.
-    fn failed(self: Box<Self>, errno: i32);
+impl From<CloseReason> for Failure {
+    fn from(reason: CloseReason) -> Self {
+        Self { reason, proxy_said: None }
+    }
 }
 
 /// How a client learns whether its server was reached, and its socket.

@@ -1,25 +1,38 @@
 //! What happens between the accept of a client and the opening of its connection: what a load
 //! balancer says of it, and what it says of its destination.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::address::Address;
 use super::answer::Answer;
-use super::connection::Accepted;
+use super::catching::Connect;
 use super::handshaking::{Failed, dismiss, shake_hands};
 use super::phases::Phase;
 use super::routing::{Arrival, Decision, Target};
-use super::shared::Worker;
+use super::shared::{Shared, Worker};
 use crate::event::{Endpoint, Timestamp};
 use crate::ingress::{
     ConnectFailure, ConnectReply, Handshake, Progress, ProxyHandshake, ProxyHeader,
     ProxyHeaderReader, Rejection,
 };
+use crate::net::{self, Socket};
+
+/// A client that was accepted.
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) at: Timestamp,
+    /// The tunnel's address that the client connected to.
+    pub(super) listener: Endpoint,
+    /// The number of its listening socket.
+    pub(super) listening: usize,
+}
 
 /// A client whose destination is known.
 pub(super) struct Arrived {
@@ -33,6 +46,41 @@ pub(super) struct Arrived {
     pub(super) peer: Option<SocketAddr>,
     /// The address that is held for the connection to the server.
     pub(super) source: Option<(OwnedFd, SocketAddr)>,
+}
+
+impl Arrived {
+    /// A connect that was caught.
+    ///
+    /// The program's own socket will have an address of the loopback device. It is shown with the
+    /// one that the connection to the server has, as it would have been without a tunnel.
+    pub(super) fn of_caught(connect: Connect, shared: &Shared) -> Self {
+        let Connect { destination, process, caught } = connect;
+        let at = shared.clock.now().time;
+        let bind = shared.outgoing.bind.map(|source| source.ip());
+        let source = net::reserve_source(destination, bind).ok();
+        let client = source.as_ref().map_or_else(|| no_source(destination), |(_, source)| *source);
+        let client = Endpoint::Tcp(client);
+        let listener = Endpoint::Tcp(destination);
+        let wanted = Address::Ip(destination);
+        Self {
+            arrival: Arrival { client, listener, wanted, process },
+            at,
+            answer: Answer::caught(caught),
+            listening: None,
+            peer: None,
+            source,
+        }
+    }
+}
+
+/// Stands for the source of a connection that no route leads to; the port tells one from another.
+fn no_source(destination: SocketAddr) -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let ip = match destination {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, NEXT.fetch_add(1, Relaxed) | 0x8000)
 }
 
 /// Brings a client to its destination's name; `None` where it was rejected, which is counted and

@@ -1,18 +1,23 @@
 //! Connects that something outside the tunnel has caught, on their way to the workers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::address::Address;
-use super::answer::{Answer, Caught};
-use super::arriving::Arrived;
-use super::routing::Arrival;
-use super::shared::Shared;
-use crate::event::{Endpoint, Process};
-use crate::net;
+use crate::event::Process;
+
+/// A connect that something outside the tunnel has caught, and answers.
+pub trait Caught: Send + 'static {
+    /// The server was reached. `take` is to be called once with the client's socket, which is in
+    /// blocking mode, or with an error where the client is gone.
+    fn connected(self: Box<Self>, take: Box<dyn FnOnce(io::Result<TcpStream>) + Send>);
+
+    /// The server was not reached, with an error number of the operating system.
+    fn failed(self: Box<Self>, errno: i32);
+}
 
 /// Brings connects that were caught elsewhere, such as those of a program, into a tunnel; from
 /// [`Tunnel::catcher`](super::Tunnel::catcher). Clones belong to the same tunnel.
@@ -27,9 +32,9 @@ pub(super) type Catching = UnboundedReceiver<Connect>;
 
 /// A connect that was caught.
 pub(super) struct Connect {
-    destination: SocketAddr,
-    process: Option<Process>,
-    caught: Box<dyn Caught>,
+    pub(super) destination: SocketAddr,
+    pub(super) process: Option<Process>,
+    pub(super) caught: Box<dyn Caught>,
 }
 
 impl Catcher {
@@ -53,46 +58,5 @@ impl Catcher {
                 Err(back) => connect = back.0,
             }
         }
-    }
-}
-
-impl Connect {
-    /// The program's own socket will have an address of the loopback device. It is shown with the
-    /// one that the connection to the server has, as it would have been without a tunnel.
-    pub(super) fn arrive(self, shared: &Shared) -> Arrived {
-        let Self { destination, process, caught } = self;
-        let at = shared.clock.now().time;
-        let bind = shared.outgoing.bind.map(|source| source.ip());
-        let source = net::reserve_source(destination, bind).ok();
-        let client = source.as_ref().map_or_else(|| no_source(destination), |(_, source)| *source);
-        let client = Endpoint::Tcp(client);
-        let listener = Endpoint::Tcp(destination);
-        let wanted = Address::Ip(destination);
-        Arrived {
-            arrival: Arrival { client, listener, wanted, process },
-            at,
-            answer: Answer::caught(caught),
-            listening: None,
-            peer: None,
-            source,
-        }
-    }
-}
-
-/// Stands for the source of a connection that no route leads to; the port tells one from another.
-fn no_source(destination: SocketAddr) -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let ip = match destination {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    SocketAddr::new(ip, NEXT.fetch_add(1, Relaxed) | 0x8000)
-}
-
-impl Shared {
-    /// What brings caught connects to a worker; nothing where nobody catches any.
-    pub(super) fn catching_of(&self, index: usize) -> Option<Catching> {
-        let mut all = self.catching.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.get_mut(index).and_then(Option::take)
     }
 }

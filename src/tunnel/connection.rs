@@ -1,13 +1,12 @@
 //! The life of one connection, from accept to close.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
-use super::arriving::{Arrived, arrive, decide};
+use super::arriving::{Accepted, Arrived, arrive, decide};
 use super::counters::Passed;
 use super::driver::Driver;
 use super::hops::Hops;
@@ -16,24 +15,12 @@ use super::recording::Recording;
 use super::routing::Arrival;
 use super::shared::Worker;
 use super::transforming::Transforms;
-use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open, Timestamp};
+use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open};
 use crate::ingress::Subject;
-use crate::net::Socket;
 use crate::sink::Tap;
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
-
-/// A client that was accepted.
-pub(super) struct Accepted {
-    pub(super) socket: Socket,
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) at: Timestamp,
-    /// The tunnel's address that the client connected to.
-    pub(super) listener: Endpoint,
-    /// The number of its listening socket.
-    pub(super) listening: usize,
-}
 
 /// Serves one client to its end, and records all of it.
 pub(super) async fn serve(worker: Rc<Worker>, accepted: Accepted) {

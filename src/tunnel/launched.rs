@@ -3,8 +3,7 @@
 use std::io;
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 
-use super::answer::Caught;
-use super::catching::Catcher;
+use super::catching::{Catcher, Caught};
 use crate::event::Process;
 use crate::ingress::{Filter, Subject};
 use crate::launch::{Attempt, Handler, Request};

@@ -36,9 +36,8 @@ mod worker;
 mod worker_pool;
 
 pub use address::{Address, AddressError};
-pub use answer::Caught;
 pub use builder::Builder;
-pub use catching::Catcher;
+pub use catching::{Catcher, Caught};
 pub use counters::Counts;
 pub use error::{BindError, RingError, RunError};
 pub use handle::{Handle, Stats, Summary};

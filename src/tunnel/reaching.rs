@@ -9,14 +9,14 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::address::Address;
-use super::answer::Answer;
+use super::answer::{Answer, Failure};
 use super::connect::{Candidate, connect};
 use super::handshaking::{Failed, shake_hands, write};
 use super::hops::Hops;
 use super::routing::Arrival;
 use super::shared::Worker;
 use crate::event::{CloseReason, Connected, Endpoint, Side};
-use crate::ingress::{ConnectFailure, Handshake, Via, encode_proxy_header};
+use crate::ingress::{Handshake, Via, encode_proxy_header};
 use crate::net::{ConnectOptions, Socket};
 
 /// A server that was reached.
@@ -32,18 +32,6 @@ pub(super) struct Reached {
 pub(super) struct Unreached {
     pub(super) reason: CloseReason,
     pub(super) is_told: bool,
-}
-
-/// Why a server was not reached, and what a proxy on the way said of it.
-pub(super) struct Failure {
-    pub(super) reason: CloseReason,
-    pub(super) proxy_said: Option<ConnectFailure>,
-}
-
-impl From<CloseReason> for Failure {
-    fn from(reason: CloseReason) -> Self {
-        Self { reason, proxy_said: None }
-    }
 }
 
 /// What the resolver says of a name.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::catching::Catching;
@@ -70,6 +70,12 @@ impl Shared {
             return Err(CloseReason::Loop);
         }
         Ok(candidates)
+    }
+
+    /// What brings caught connects to a worker; nothing where nobody catches any.
+    pub(super) fn catching_of(&self, index: usize) -> Option<Catching> {
+        let mut all = self.catching.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(index).and_then(Option::take)
     }
 
     pub(super) fn next_connection(&self) -> ConnectionId {

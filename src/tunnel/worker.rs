@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::arriving::{Accepted, Arrived};
 use super::backoff::Backoff;
 use super::catching::Catching;
-use super::connection::{self, Accepted};
+use super::connection;
 use super::listening::Listening;
 use super::phases::Phase;
 use super::shared::{Shared, Worker};
@@ -188,7 +189,7 @@ async fn take_caught(
         // Nobody is left who might catch one; the tunnel goes on until it is stopped.
         let Some(caught) = caught else { return shared.phases.reached(Phase::Draining).await };
         let Some(slot) = shared.slots.take(&shared.phases).await else { return };
-        let arrived = caught.arrive(shared);
+        let arrived = Arrived::of_caught(caught, shared);
         start(connections, slot, connection::serve_arrived(Rc::clone(worker), arrived));
     }
 }

@@ -1,0 +1,183 @@
+//! Which file of the source imports from which other, read from the syntax trees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::Visit;
+use syn::{Attribute, Item, UseTree};
+
+/// A module by its path below the crate; the crate's own is empty.
+type ModulePath = Vec<String>;
+
+/// What stands in the modules of the crate.
+struct Modules {
+    files: BTreeMap<ModulePath, Vec<Item>>,
+}
+
+/// A name that a module has from another: the module it leads to and the name there.
+type Exports = BTreeMap<String, (ModulePath, String)>;
+
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let name = attribute.parse_args::<syn::Ident>();
+        attribute.path().is_ident("cfg") && name.is_ok_and(|name| name == "test")
+    })
+}
+
+impl Modules {
+    /// Those below `root`, a file such as `src/lib.rs`.
+    fn read(root: &Path) -> Self {
+        let mut modules = Self { files: BTreeMap::new() };
+        modules.read_file(root, root.parent().unwrap(), Vec::new());
+        modules
+    }
+
+    fn read_file(&mut self, file: &Path, children: &Path, path: ModulePath) {
+        let items = syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap().items;
+        for item in &items {
+            let Item::Mod(module) = item else { continue };
+            if module.content.is_some() || is_for_tests(&module.attrs) {
+                continue;
+            }
+            let name = module.ident.to_string();
+            let below = children.join(&name);
+            let candidates: [PathBuf; 2] = [below.with_extension("rs"), below.join("mod.rs")];
+            let file = candidates.iter().find(|file| file.exists()).unwrap();
+            self.read_file(file, &below, [&path[..], &[name]].concat());
+        }
+        self.files.insert(path, items);
+    }
+
+    /// The module that `path`, seen from `at`, begins with, and the rest of the path.
+    fn resolve(&self, at: &ModulePath, path: &[String]) -> Option<(ModulePath, Vec<String>)> {
+        let mut rest = path;
+        let mut module = match rest.first()?.as_str() {
+            "crate" => Vec::new(),
+            "self" => at.clone(),
+            "super" => at[..at.len().checked_sub(1)?].to_vec(),
+            first => {
+                let child = [&at[..], &[first.to_owned()]].concat();
+                self.files.get(&child)?;
+                child
+            }
+        };
+        rest = &rest[1..];
+        while let Some(next) = rest.first() {
+            if next == "super" {
+                module.pop();
+            } else {
+                let child = [&module[..], std::slice::from_ref(next)].concat();
+                if !self.files.contains_key(&child) {
+                    break;
+                }
+                module = child;
+            }
+            rest = &rest[1..];
+        }
+        Some((module, rest.to_vec()))
+    }
+
+    /// The names that a module passes on from others.
+    fn exports(&self, at: &ModulePath) -> Exports {
+        let mut exports = Exports::new();
+        for item in &self.files[at] {
+            let Item::Use(item) = item else { continue };
+            if matches!(item.vis, syn::Visibility::Inherited) {
+                continue;
+            }
+            for path in paths_of(&item.tree) {
+                if let Some((module, rest)) = self.resolve(at, &path)
+                    && let [name] = &rest[..]
+                {
+                    exports.insert(name.clone(), (module, name.clone()));
+                }
+            }
+        }
+        exports
+    }
+
+    /// Where what a path names is written: through all that only pass it on.
+    fn origin(&self, at: &ModulePath, path: &[String]) -> Option<ModulePath> {
+        let (mut module, rest) = self.resolve(at, path)?;
+        let mut name = rest.first().cloned();
+        while let Some(wanted) = &name {
+            let exports = self.exports(&module);
+            let Some((next, renamed)) = exports.get(wanted) else { break };
+            (module, name) = (next.clone(), Some(renamed.clone()));
+        }
+        Some(module)
+    }
+
+    /// The modules that each module imports from. What it only passes on counts for nothing.
+    fn imports(&self) -> BTreeMap<ModulePath, BTreeSet<ModulePath>> {
+        let imports = |(at, items): (&ModulePath, &Vec<Item>)| {
+            let mut paths = Paths(Vec::new());
+            items.iter().for_each(|item| paths.visit_item(item));
+            let found = paths.0.iter().filter_map(|path| self.origin(at, path));
+            (at.clone(), found.filter(|module| module != at).collect())
+        };
+        self.files.iter().map(imports).collect()
+    }
+}
+
+/// All paths in code that is not for tests, but for those that are passed on.
+struct Paths(Vec<Vec<String>>);
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item(&mut self, item: &'ast Item) {
+        match item {
+            Item::Mod(module) if is_for_tests(&module.attrs) => {}
+            Item::Use(item) if matches!(item.vis, syn::Visibility::Inherited) => {
+                self.0.extend(paths_of(&item.tree));
+            }
+            Item::Use(_) => {}
+            other => syn::visit::visit_item(self, other),
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let words: Vec<_> = path.segments.iter().map(|part| part.ident.to_string()).collect();
+        if words.len() > 1 {
+            self.0.push(words);
+        }
+        syn::visit::visit_path(self, path);
+    }
+}
+
+fn paths_of(tree: &UseTree) -> Vec<Vec<String>> {
+    let below = |name: String, tree: &UseTree| {
+        let paths = paths_of(tree).into_iter();
+        paths.map(|path| [&[name.clone()][..], &path].concat()).collect()
+    };
+    match tree {
+        UseTree::Path(step) => below(step.ident.to_string(), &step.tree),
+        UseTree::Name(name) => vec![vec![name.ident.to_string()]],
+        UseTree::Rename(name) => vec![vec![name.ident.to_string()]],
+        UseTree::Glob(_) => vec![vec!["*".to_owned()]],
+        UseTree::Group(group) => group.items.iter().flat_map(paths_of).collect(),
+    }
+}
+
+/// The circles among the files below `root`: each as the files that can be reached from each other.
+pub(super) fn circles(root: &Path) -> BTreeSet<String> {
+    let imports = Modules::read(root).imports();
+    let reached = |from: &ModulePath| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = next.pop() {
+            for imported in &imports[module] {
+                if seen.insert(imported) {
+                    next.push(imported);
+                }
+            }
+        }
+        seen
+    };
+    let all: BTreeMap<_, _> = imports.keys().map(|module| (module, reached(module))).collect();
+    let circle = |module: &&ModulePath| {
+        let members = all[*module].iter().filter(|other| all[**other].contains(*module));
+        let names: BTreeSet<_> = members.map(|module| module.join("::")).collect();
+        (names.len() > 1).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    imports.keys().filter_map(|module| circle(&module)).collect()
+}
