@@ -1,17 +1,17 @@
 //! See any TCP conversation in Wireshark without root, without changing it, without losing a
 //! byte of it.
 //!
-//! A tunnel accepts clients, connects each to a server, and relays what they say. On the way it
-//! can show the bytes to *sinks*: a console, a capture file, a format of your own; and lets
-//! *transforms* change them: an encoder, a decoder, a fault injector.
+//! A tunnel accepts clients, connects each to a server, and relays the bytes of both. On the way it
+//! gives them to *sinks* (a console, a capture file, a format of your own), and lets *transforms*
+//! change them (an encoder, a decoder, a fault injector).
 //!
 //! # The layers
 //!
 //! ```text
 //!  client ──read──> [encoder] ──write──> server      tunnel     accepts, connects, relays, ends
 //!  client <──write── [decoder] <──read── server      transform  may change the bytes
-//!              │                                     ring       io_uring, and nothing else
-//!              │ Event
+//!              │                                     relay      decides about each end, no I/O
+//!              │ Event                               net        sockets, io_uring and epoll
 //!              ▼                                     event      plain data, known to all
 //!    one bounded queue a sink                        sink       the trait, queues, threads
 //!     │          │           │
@@ -83,8 +83,8 @@
 //! - `compress` lets a capture be written compressed, to a name that ends in `.gz` or `.zst`;
 //! - `run` starts programs and catches their connects (`launch`); it needs x86_64 or aarch64.
 //!
-//! What the tunnel needs to run is Linux with io_uring; where that is
-//! forbidden, [`Builder::bind`](tunnel::Builder::bind) says so.
+//! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
+//! ([`Builder::io`](tunnel::Builder::io)).
 //!
 //! # The event contract
 //!

@@ -125,6 +125,33 @@ fn the_top_level_is_what_it_should_be() {
     assert!(others.is_empty(), "what is this for? {others:?}");
 }
 
+/// The layers of the library, the lowest first, as `docs/architecture.md` lists them.
+const LAYERS: &[&str] = &[
+    "event",
+    "relay",
+    "transform",
+    "ingress",
+    "launch",
+    "packet",
+    "net",
+    "sink",
+    "capture",
+    "console",
+    "tunnel",
+    "guide",
+];
+
+#[test]
+fn layers_import_from_lower_ones_only() {
+    let upward = graph::upward(&root().join("src/lib.rs"), LAYERS);
+    assert!(upward.is_empty(), "\n{}", upward.join("\n"));
+    let architecture = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, table) = architecture.split_once("| layer | owns |").unwrap();
+    let at = |layer: &&str| table.find(&format!("| `{layer}` |"));
+    let order: Vec<_> = LAYERS.iter().filter(|layer| **layer != "guide").map(at).collect();
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{order:?}");
+}
+
 #[test]
 fn files_import_in_no_circle() {
     let circles = ["src/lib.rs", "src/main.rs"].map(|path| graph::circles(&root().join(path)));

@@ -181,3 +181,25 @@ pub(super) fn circles(root: &Path) -> BTreeSet<String> {
     };
     imports.keys().filter_map(|module| circle(&module)).collect()
 }
+
+/// The imports below `root` that lead from a layer to a higher one. `layers` names each layer, the
+/// lowest first; a folder or file that it does not name is an error.
+pub(super) fn upward(root: &Path, layers: &[&str]) -> Vec<String> {
+    let rank = |module: &ModulePath| {
+        let layer = module.first()?;
+        let rank = layers.iter().position(|known| known == layer);
+        Some(rank.unwrap_or_else(|| panic!("'{layer}' is no layer that the test knows")))
+    };
+    let imports = Modules::read(root).imports();
+    let pairs = imports.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to)));
+    let is_upward = |(from, to): &(&ModulePath, &ModulePath)| match (rank(from), rank(to)) {
+        (Some(from), Some(to)) => to > from,
+        // The crate's own file only names its modules.
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let shown = |(from, to): (&ModulePath, &ModulePath)| {
+        format!("{} imports {}", from.join("::"), to.join("::"))
+    };
+    pairs.filter(is_upward).map(shown).collect()
+}
