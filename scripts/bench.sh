@@ -16,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 
-rows="start bulk-1 bulk-8 rr-64 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
+rows="start bulk-1 bulk-8 rr-64 rr-8 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
 runs=5 only=. short="" tunnel="" proxy="" build=build
 while [ $# -gt 0 ]; do
     case $1 in
@@ -79,6 +79,7 @@ socat_ends="TCP-LISTEN:{from_port},bind=127.0.0.1,reuseaddr,nodelay,backlog=1024
 declare -A relay=(
     [direct]=""
     [ours]="$tunnel $ends --quiet"
+    [ours-epoll]="$tunnel $ends --quiet --io epoll"
     [ours-pcap]="$tunnel $ends --quiet --pcap $capture"
     [ours-hexdump]="$tunnel $ends"
     [ours-json]="$tunnel $ends --console json"
@@ -118,19 +119,20 @@ run() {
 }
 
 row_bulk() {
-    for name in direct ours haproxy socat proxy.c plain-64k plain-256k; do
+    for name in direct ours ours-epoll haproxy socat proxy.c plain-64k plain-256k; do
         run "bulk-$1" $name bulk --connections "$1" --bytes $bytes
     done
 }
 
 row_rr() {
-    for name in direct ours haproxy socat plain-64k; do
+    for name in direct ours ours-epoll ours-pcap haproxy socat plain-64k; do
         run "rr-$1" $name rr --connections "$1" --size 64 --seconds $seconds
+        rm -f "$capture"
     done
 }
 
 row_connect() {
-    for name in direct ours haproxy socat plain-64k; do
+    for name in direct ours ours-epoll haproxy socat plain-64k; do
         run connect $name connect --connections 16 --seconds $seconds
     done
 }
