@@ -9,10 +9,11 @@ use crate::ingress::{ProxyVersion, Via};
 ///
 /// ```
 /// use std::time::Duration;
+/// use tcp_tunn::ingress::Via;
 /// use tcp_tunn::tunnel::Outgoing;
 ///
 /// let outgoing = Outgoing::default()
-///     .via("socks5://127.0.0.1:1080".parse().unwrap())
+///     .via("socks5://127.0.0.1:1080".parse::<Via>().unwrap())
 ///     .keepalive(Duration::from_secs(60));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
