@@ -204,9 +204,12 @@ impl Ring {
         }
     }
 
-    /// Hands what is queued to the kernel, runs the work that it has deferred, and wakes whose
-    /// operations are done; how many there were.
-    fn turn(&self, wait_for: u32) -> usize {
+    /// Hands what is queued to the kernel, runs work that it has deferred, and wakes whose
+    /// operations are done; whether there was any, or is more deferred work.
+    ///
+    /// The kernel does only so much of it at a time, which need not complete anything, and does not
+    /// signal again for what is left: only a flag tells.
+    fn turn(&self, wait_for: u32) -> bool {
         const GETEVENTS: u32 = 1;
         let uring = &mut *self.uring.borrow_mut();
         let queued = uring.submission().len() as u32;
@@ -219,15 +222,15 @@ impl Ring {
             self.queued.set(uring.submission().len());
         }
         let mut slots = self.slots.borrow_mut();
-        let mut done = 0;
+        let mut has_moved = uring.submission().taskrun();
         for entry in uring.completion() {
-            done += 1;
+            has_moved = true;
             if entry.user_data() != NOBODY {
                 let index = entry.user_data() as usize;
                 slots.complete(index, entry.result(), entry.flags(), &self.provided);
             }
         }
-        done
+        has_moved
     }
 
     /// Ready when the kernel has signaled, or something was queued.
@@ -371,6 +374,7 @@ fn build() -> io::Result<IoUring> {
             .setup_submit_all()
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .build(submissions);
         match built {
             Err(error)
@@ -387,7 +391,7 @@ fn build() -> io::Result<IoUring> {
 async fn pump(ring: Weak<Ring>) {
     loop {
         let Some(this) = ring.upgrade() else { return };
-        if this.turn(0) > 0 {
+        if this.turn(0) {
             drop(this);
             // Behind the tasks that were woken, whose next operations then go together.
             go_last().await;
@@ -398,7 +402,7 @@ async fn pump(ring: Weak<Ring>) {
         }
         this.set_signaling(true);
         // What came before the signal was on is seen by one more look.
-        if this.turn(0) == 0 {
+        if !this.turn(0) {
             drop(this);
             poll_fn(|context| {
                 ring.upgrade().map_or(Poll::Ready(()), |ring| ring.poll_sleep(context))

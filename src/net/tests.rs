@@ -168,3 +168,24 @@ fn abort_resets_the_peer_while_operations_are_under_way() {
         assert!(rustix::net::getpeername(socket.as_fd()).is_err());
     });
 }
+
+/// The kernel does only so much deferred work at a time, and signals no more for what is left.
+#[test]
+fn reads_of_many_sockets_that_are_ready_together_all_complete() {
+    const SOCKETS: usize = 200;
+    on_each(|io| async move {
+        let (sockets, mut peers): (Vec<_>, Vec<_>) = (0..SOCKETS).map(|_| pair()).unzip();
+        let mut readers: Vec<_> = sockets.iter().map(|socket| reader(&io, socket)).collect();
+        for round in 0..20_u8 {
+            let peers = &mut peers;
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    peers.iter_mut().for_each(|peer| peer.write_all(&[round]).expect("sent"))
+                });
+            });
+            for reader in &mut readers {
+                assert_eq!(read(reader).await, [round][..]);
+            }
+        }
+    });
+}
