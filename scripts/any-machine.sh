@@ -27,14 +27,14 @@ int uname(struct utsname *name) {
 C
 cc -shared -fPIC -o "$scratch/uname.so" "$scratch/uname.c"
 
-cargo nextest run --no-run --quiet
+cargo nextest run --no-run --cargo-quiet
 
 # Runs the tests under a headline, by another program and its arguments.
 as() {
     local headline=$1
     shift
     echo "==> $headline"
-    "$@" cargo nextest run --no-fail-fast --status-level fail -E "$filter"
+    "$@" cargo nextest run --no-fail-fast --status-level fail --cargo-quiet -E "$filter"
 }
 
 as "another host name" unshare --uts sh -c 'hostname elsewhere && exec "$@"' sh
