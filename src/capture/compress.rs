@@ -154,9 +154,12 @@ impl Format for Gzip {
         self.encoder.write_all(raw)?;
         // A flush ends with an empty stored block (RFC 1951, 3.2.4). One that finds much to write
         // leaves its end to the next.
-        self.encoder.flush()?;
+        let mut len = 0;
         while !self.encoder.get_ref().ends_with(&[0, 0, 0xff, 0xff]) {
             self.encoder.flush()?;
+            if std::mem::replace(&mut len, self.encoder.get_ref().len()) == len {
+                return Err(io::Error::other("the compressor does not end its block"));
+            }
         }
         Ok(std::mem::take(self.encoder.get_mut()))
     }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::file;
 use super::output::{Output, write_whole};
+use crate::sink::file::open_fifo;
 
 /// How much is kept while nobody reads yet, before the capture waits.
 const KEPT_MAX: usize = 4 << 20;
@@ -28,7 +28,7 @@ impl Fifo {
 
     /// Something to write to, which may not wait, if the FIFO has a reader.
     fn probe(&self) -> io::Result<Option<File>> {
-        match file::open_fifo(&self.path, libc::O_NONBLOCK) {
+        match open_fifo(&self.path, libc::O_NONBLOCK) {
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
             probe => probe.map(Some),
         }
@@ -39,7 +39,7 @@ impl Fifo {
         if self.open.is_none() {
             let Some(probe) = self.probe()? else { return Ok(false) };
             // Now that it has a reader, this does not wait; writes to it will.
-            let file = file::open_fifo(&self.path, 0)?;
+            let file = open_fifo(&self.path, 0)?;
             drop(probe);
             self.open = Some(file);
             let kept = std::mem::take(&mut self.kept);

@@ -9,7 +9,6 @@ mod blocks;
 mod compress;
 mod direct;
 mod fifo;
-mod file;
 mod keylog;
 mod open;
 mod options;

@@ -6,16 +6,16 @@ use std::path::Path;
 use super::compress;
 use super::direct::DirectFile;
 use super::fifo::Fifo;
-use super::file;
 use super::output::{Output, PlainFile, Stream};
+use crate::sink::file::{create_file, is_fifo};
 
 /// Opens `path` for a capture: a FIFO as a pipe, anything else as a new file, compressed where
 /// its name ends in `.gz` or `.zst`.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Output>> {
-    if file::is_fifo(path)? {
+    if is_fifo(path)? {
         return Ok(Box::new(Fifo::new(path.to_owned())));
     }
-    let file = file::create(path)?;
+    let file = create_file(path)?;
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => compress::gzip(file),
         Some("zst") => compress::zstd(file),

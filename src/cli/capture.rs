@@ -16,6 +16,7 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::tunnel::Address;
 
 use super::ingress::without_password;
+use super::report::file_hint;
 use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::values::{size, some_duration};
@@ -201,7 +202,7 @@ impl CaptureArgs {
             (path.display().to_string(), sink)
         };
         let sink = sink.map_err(|error| {
-            let hint = hint(&error);
+            let hint = file_hint(&error);
             anyhow!("cannot write the capture to {name}: {error} ({hint})")
         })?;
         Ok(Some(Capture { name, is_stdout, sink: sink.stop_after(self.limit(), stop) }))
@@ -275,15 +276,4 @@ fn command_line() -> String {
     let before = std::iter::once(None).chain(words.iter().map(|word| Some(word.as_str())));
     let shown = words.iter().zip(before).map(|(word, before)| without_password(word, before));
     shown.collect::<Vec<_>>().join(" ")
-}
-
-/// What to try where a file cannot be written.
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "create the directory first",
-        io::ErrorKind::StorageFull => "make room, or choose another place",
-        io::ErrorKind::IsADirectory => "name a file in it",
-        io::ErrorKind::ResourceBusy => "choose another file, or end that process",
-        _ => "choose another file, or a directory of your own",
-    }
 }

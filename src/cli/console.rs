@@ -4,19 +4,19 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::ValueEnum;
 use regex::bytes::Regex;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use rustix::termios::tcgetwinsize;
 use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Side};
+use tcp_tunn::sink::create_file;
 
+use super::report::file_hint;
 use super::stdio::Patient;
 use super::values::{count, size};
 
@@ -163,7 +163,7 @@ impl ConsoleArgs {
         let Some(format) = self.format(place) else { return Ok(None) };
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let (name, output, colour) = match (&self.output, place) {
-            (Some(path), _) => (path.display().to_string(), open_output(path), false),
+            (Some(path), _) => (path.display().to_string(), create_file(path), false),
             (None, Place::Stdout) => {
                 let file = stdout.as_fd().try_clone_to_owned().map(File::from);
                 ("stdout".to_owned(), file, wants_colour(&stdout))
@@ -173,7 +173,10 @@ impl ConsoleArgs {
                 ("stderr".to_owned(), file, wants_colour(&stderr))
             }
         };
-        let output = output.with_context(|| format!("cannot open {name} for the console"))?;
+        let output = output.map_err(|error| {
+            let hint = file_hint(&error);
+            anyhow!("cannot write the console to {name}: {error} ({hint})")
+        })?;
         let mut options = self.options(format, colour);
         options.columns = columns(&output);
         let sink = Console::new(Patient(output), options);
@@ -255,21 +258,6 @@ impl ConsoleArgs {
         options.hide_data = self.hide_data;
         options
     }
-}
-
-/// Opens a file for the console alone: what another process writes is left as it is.
-fn open_output(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).create(true).truncate(false).open(path)?;
-    if file.metadata()?.is_file() {
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            Errno::WOULDBLOCK => {
-                io::Error::other("another process writes to it (choose another file)")
-            }
-            error => error.into(),
-        })?;
-        file.set_len(0)?;
-    }
-    Ok(file)
 }
 
 /// How many columns a terminal has.

@@ -1,4 +1,4 @@
-//! What the user is told on stderr.
+//! What the command reports to its user on stderr.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,11 +6,11 @@ use std::io::{self, Write};
 /// Something failed at run time.
 pub(super) const FAILED: u8 = 1;
 
-/// An error and its causes, but for those that it tells itself.
+/// An error and its causes, without those that its own text names.
 pub(super) fn with_causes(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
         let cause = cause.to_string();
-        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
     })
 }
 
@@ -41,4 +41,15 @@ fn printable(lines: &str) -> String {
 const fn turns_writing(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2066}'..='\u{2069}')
+}
+
+/// What to try where a file cannot be written.
+pub(super) fn file_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "create the directory first",
+        io::ErrorKind::StorageFull => "make room, or choose another place",
+        io::ErrorKind::IsADirectory => "name a file in it",
+        io::ErrorKind::ResourceBusy => "choose another file, or end that process",
+        _ => "choose another file, or a directory of your own",
+    }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
-use super::options::{ConsoleOptions, is_said};
+use super::options::{ConsoleOptions, is_shown};
 use crate::event::{ConnectionId, Event, EventKind, Side};
 
 /// What is shown of all that happens.
@@ -24,7 +24,7 @@ impl Filter {
     /// Whether an event is shown, and then what is marked in its data.
     pub(super) fn passes(&self, event: &Event) -> Option<Vec<Range<usize>>> {
         let other = self.connection.is_some_and(|connection| connection != event.connection);
-        if other || !is_said(event) {
+        if other || !is_shown(event) {
             return None;
         }
         let EventKind::Data { direction, bytes, .. } = &event.kind else { return Some(Vec::new()) };

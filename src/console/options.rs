@@ -66,7 +66,7 @@ impl ConsoleOptions {
     }
 }
 
-/// Whether it is data that a peer said; the console shows nothing that it was told.
-pub(super) const fn is_said(event: &Event) -> bool {
+/// Whether the console shows it: of data, only what a peer sent, not what was sent on to the other.
+pub(super) const fn is_shown(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Data { leg: Leg::Sent, .. })
 }

@@ -52,24 +52,24 @@ pub(crate) async fn connect_unix(path: &Path) -> io::Result<Socket> {
 }
 
 /// An address and a port of this machine that a connection to `destination` may come from, held
-/// while the socket lives. `ip` is the address where it is given.
+/// while the socket lives: `chosen`, whose port 0 is any, where that is given.
 pub(crate) fn reserve_source(
     destination: SocketAddr,
-    ip: Option<IpAddr>,
+    chosen: Option<SocketAddr>,
 ) -> io::Result<(OwnedFd, SocketAddr)> {
-    let ip = match ip {
-        Some(ip) => ip,
+    let source = match chosen {
+        Some(chosen) => chosen,
         // Connecting a UDP socket sends nothing, and finds the address that the routes choose.
         None => {
             let probe = UdpSocket::bind(unspecified_like(destination))?;
             probe.connect(destination)?;
-            probe.local_addr()?.ip()
+            SocketAddr::new(probe.local_addr()?.ip(), 0)
         }
     };
     let socket = RawSocket::new(Domain::for_address(destination), Type::STREAM.cloexec(), None)?;
     // Two sockets may have one address if both say so and neither listens.
     socket.set_reuse_address(true)?;
-    socket.bind(&SocketAddr::new(ip, 0).into())?;
+    socket.bind(&source.into())?;
     let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
     Ok((socket.into(), source))
 }

@@ -79,8 +79,8 @@ impl<P: Payload> Relay<P> {
                     self.read(direction, out);
                 }
             }
-            Input::ConnectFailed { reason, is_told: false } => self.close(reason, out),
-            Input::ConnectFailed { reason, is_told: true } => {
+            Input::ConnectFailed { reason, is_answered: false } => self.close(reason, out),
+            Input::ConnectFailed { reason, is_answered: true } => {
                 self.state = State::Closed;
                 out.push_back(Action::ShutDown { side: Side::Client });
                 out.push_back(Action::Emit(Emit::Close { reason, totals: self.totals }));

@@ -52,9 +52,9 @@ pub(crate) enum Fault {
 pub(crate) enum Input<P> {
     /// The server was reached; which directions have a transform, the client's first.
     Connected { transformed: [bool; 2] },
-    /// The server was not reached. The client is reset, unless it was told by its own protocol:
-    /// then it gets FIN after that.
-    ConnectFailed { reason: CloseReason, is_told: bool },
+    /// The server was not reached. The client is reset, unless it already has an answer in its own
+    /// protocol: then it gets FIN.
+    ConnectFailed { reason: CloseReason, is_answered: bool },
     /// Answers [`Action::Read`]: bytes, never none.
     Read { from: Side, payload: P },
     /// Answers [`Action::Read`]: the peer sent FIN.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod feeder;
+pub(crate) mod file;
 mod lane;
 mod options;
 mod recorder;
@@ -14,6 +15,7 @@ use std::io;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use feeder::words_of;
+pub use file::create_file;
 pub use options::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
@@ -97,8 +99,8 @@ impl Kept {
 /// of different connections interleave.
 ///
 /// After the first `Err` of any method none is called but [`salvage`](Self::salvage): the sink is
-/// dropped, and the tunnel stops or goes on without it, as it was told. A panic counts as an error.
-/// Only [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that,
+/// dropped, and the tunnel stops or goes on without it, as its options say. A panic counts as an
+/// error. Only [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that,
 /// by the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
 ///
 /// ```

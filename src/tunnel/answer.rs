@@ -32,7 +32,7 @@ pub(super) struct Answer {
 }
 
 enum Way {
-    /// It is not told; where the server was not reached it is reset.
+    /// It gets no answer. Where the server was not reached, it is reset.
     None(Socket),
     /// By the reply of its proxy protocol.
     Proxy { socket: Socket, request: ProxyRequest },

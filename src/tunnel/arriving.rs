@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::address::Address;
 use super::answer::Answer;
@@ -22,6 +22,7 @@ use crate::ingress::{
     ProxyHeaderReader, Rejection,
 };
 use crate::net::{self, Socket};
+use crate::sink::words_of;
 
 /// A client that was accepted.
 pub(super) struct Accepted {
@@ -56,8 +57,7 @@ impl Arrived {
     pub(super) fn of_caught(connect: Connect, shared: &Shared) -> Self {
         let Connect { destination, process, caught } = connect;
         let at = shared.clock.now().time;
-        let bind = shared.outgoing.bind.map(|source| source.ip());
-        let source = net::reserve_source(destination, bind).ok();
+        let source = net::reserve_source(destination, shared.outgoing.bind).ok();
         let client = source.as_ref().map_or_else(|| no_source(destination), |(_, source)| *source);
         let client = Endpoint::Tcp(client);
         let listener = Endpoint::Tcp(destination);
@@ -100,28 +100,22 @@ pub(super) async fn arrive(worker: &Rc<Worker>, accepted: Accepted) -> Option<Ar
     let shown = client.clone();
     let mut greeting = Greeting { worker, accepted, client, before: Bytes::new() };
     let outcome = tokio::select! {
-        outcome = timeout(shared.limits.connect_timeout, Box::pin(greeting.run())) => outcome,
+        outcome = Box::pin(greeting.run()) => outcome,
         () = shared.phases.reached(Phase::Draining) => {
             socket.abort();
             return None;
         }
     };
     match outcome {
-        Ok(Ok(arrived)) => Some(arrived),
-        Ok(Err(Failed::Rejected { reply, reason })) => {
+        Ok(arrived) => Some(arrived),
+        Err(Failed::Rejected { reply, reason }) => {
             reject(worker, &shown, &reason);
             dismiss(worker, &socket, reply).await;
             None
         }
-        Ok(Err(Failed::Io(error))) => {
+        Err(Failed::Io(error)) => {
             worker.counters().rejected();
             tracing::info!("rejected {shown}: {error}");
-            None
-        }
-        Err(_) => {
-            worker.counters().rejected();
-            tracing::warn!("rejected {shown}: it did not name its destination in time");
-            socket.abort();
             None
         }
     }
@@ -234,10 +228,15 @@ impl<H: Handshake> Handshake for Resumed<H> {
 }
 
 /// Where a client is connected to; `None` where the tunnel's [`Route`](super::Route) rejects it,
-/// which it is told, counted and logged.
+/// which is answered, counted and logged.
 pub(super) async fn decide(worker: &Rc<Worker>, arrived: &mut Arrived) -> Option<()> {
     let Some(route) = &worker.shared.route else { return Some(()) };
-    match route.route(&arrived.arrival) {
+    let decided = catch_unwind(AssertUnwindSafe(|| route.route(&arrived.arrival)));
+    let decision = decided.unwrap_or_else(|panic| {
+        let reason = format!("the route panicked: {}", words_of(&*panic));
+        Decision::Reject { reason }
+    });
+    match decision {
         Decision::Connect(address) => {
             arrived.arrival.wanted = address;
             Some(())

@@ -234,8 +234,8 @@ impl<'a> Driver<'a> {
         self.reaching = None;
         match reached {
             Ok(reached) => self.connected(reached),
-            Err(Unreached { reason, is_told }) => {
-                self.give(Input::ConnectFailed { reason, is_told });
+            Err(Unreached { reason, is_answered }) => {
+                self.give(Input::ConnectFailed { reason, is_answered });
             }
         }
         true

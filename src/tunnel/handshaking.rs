@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use super::shared::Worker;
 use crate::ingress::{Handshake, Progress, Rejection};
@@ -22,7 +23,8 @@ pub(super) enum Failed {
     Io(io::Error),
 }
 
-/// Brings a handshake to its end: what it yields, and the bytes after it that were read.
+/// Brings a handshake to its end, before the connect time-out has passed: what it yields, and the
+/// bytes after it that were read.
 pub(super) async fn shake_hands<H: Handshake>(
     worker: &Worker,
     socket: &Socket,
@@ -30,13 +32,17 @@ pub(super) async fn shake_hands<H: Handshake>(
 ) -> Result<(H::Output, Bytes), Failed> {
     let memory = Rc::clone(&worker.memory);
     let mut reader = Reader::new(&worker.io, socket.clone(), memory, None);
+    let deadline = Instant::now() + worker.shared.limits.connect_timeout;
     let mut progress = handshake.feed(b"");
     loop {
         progress = match progress {
             Progress::NeedMore => {
-                let chunk = poll_fn(|context| reader.poll_read(context)).await;
-                match chunk.map_err(Failed::Io)?.bytes() {
+                let reading = poll_fn(|context| reader.poll_read(context));
+                let read = timeout_at(deadline, reading).await;
+                let chunk = read.ok().transpose().map_err(Failed::Io)?;
+                match chunk.as_ref().and_then(Chunk::bytes) {
                     Some(bytes) if !bytes.is_empty() => handshake.feed(bytes),
+                    // The end of the stream, or of the time.
                     _ => {
                         let reason = handshake.unfinished();
                         return Err(Failed::Rejected { reply: Vec::new(), reason });

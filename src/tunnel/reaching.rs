@@ -1,12 +1,10 @@
 //! Reaching the server of a connection, and telling its client.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
-
-use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::address::Address;
 use super::answer::{Answer, Failure};
@@ -16,8 +14,9 @@ use super::hops::Hops;
 use super::routing::Arrival;
 use super::shared::Worker;
 use crate::event::{CloseReason, Connected, Endpoint, Side};
-use crate::ingress::{Handshake, Via, encode_proxy_header};
+use crate::ingress::{Rejection, Via, encode_proxy_header};
 use crate::net::{ConnectOptions, Socket};
+use bytes::Bytes;
 
 /// A server that was reached.
 pub(super) struct Reached {
@@ -28,10 +27,10 @@ pub(super) struct Reached {
     pub(super) before: [Bytes; 2],
 }
 
-/// Why a server was not reached, and whether the client was told.
+/// Why a server was not reached, and whether the client has an answer that says so.
 pub(super) struct Unreached {
     pub(super) reason: CloseReason,
-    pub(super) is_told: bool,
+    pub(super) is_answered: bool,
 }
 
 /// What the resolver says of a name.
@@ -60,7 +59,7 @@ impl Reach {
                 let Ok(client) = self.answer.accept(&worker, &connected).await else {
                     server.abort();
                     let reason = CloseReason::Reset { by: Side::Client };
-                    return Err(Unreached { reason, is_told: false });
+                    return Err(Unreached { reason, is_answered: false });
                 };
                 if let Some(after) = worker.shared.outgoing.keepalive {
                     client.set_keepalive(after);
@@ -70,8 +69,8 @@ impl Reach {
                 Ok(Reached { client, server, connected, before })
             }
             Err(failure) => {
-                let is_told = self.answer.fail(&worker, &failure).await;
-                Err(Unreached { reason: failure.reason, is_told })
+                let is_answered = self.answer.fail(&worker, &failure).await;
+                Err(Unreached { reason: failure.reason, is_answered })
             }
         }
     }
@@ -80,13 +79,14 @@ impl Reach {
     async fn server(&mut self) -> Result<(Socket, Connected, Bytes), Failure> {
         let shared = &self.worker.shared;
         let (outgoing, limit) = (&shared.outgoing, shared.limits.connect_timeout);
-        let found = self.found.as_mut().await?;
+        let found = self.found.as_mut().await.map_err(|reason| self.on_the_way(reason))?;
         let found = shared.without_loops(self.listening, found, self.hops)?;
         // A proxy may be elsewhere.
         let held = self.source.as_ref().map(|(_, source)| *source);
         let source = held.filter(|_| outgoing.via.is_none()).or(outgoing.bind);
         let options = ConnectOptions { hops: self.hops.for_next(), source };
-        let (server, mut connected) = connect(&found, limit, options).await?;
+        let connected = connect(&found, limit, options).await;
+        let (server, mut connected) = connected.map_err(|reason| self.on_the_way(reason))?;
         let mut before = Bytes::new();
         if let Some(via) = &outgoing.via {
             before = self.through(via, &server).await?;
@@ -109,18 +109,33 @@ impl Reach {
         let wanted = self.arrival.wanted.destination();
         let wanted = wanted.ok_or_else(|| connect_failed(&"a proxy reaches no unix socket"))?;
         let mut handshake = via.handshake(&wanted);
-        let shaking = shake_hands(&self.worker, proxy, &mut handshake);
-        let reason = match timeout(self.worker.shared.limits.connect_timeout, shaking).await {
-            Ok(Ok((_, leftover))) => return Ok(leftover),
-            Ok(Err(Failed::Rejected { reason, .. })) => reason,
-            Ok(Err(Failed::Io(error))) => {
-                return Err(connect_failed(&format!("the proxy failed: {error}")).into());
-            }
-            Err(_) => handshake.unfinished(),
+        let failed = match shake_hands(&self.worker, proxy, &mut handshake).await {
+            Ok((_, leftover)) => return Ok(leftover),
+            Err(failed) => failed,
         };
         proxy.abort();
-        Err(Failure { proxy_said: Some(reason.failure()), ..connect_failed(&reason).into() })
+        Err(match failed {
+            Failed::Rejected { reason: reason @ Rejection::ProxySaid { .. }, .. } => {
+                let proxy_said = Some(reason.failure());
+                Failure { proxy_said, ..connect_failed(&reason).into() }
+            }
+            Failed::Rejected { reason, .. } => connect_failed(&the_proxy(via, &reason)).into(),
+            Failed::Io(error) => connect_failed(&the_proxy(via, &error)).into(),
+        })
     }
+
+    /// A failure before the server, which is a proxy's where there is one on the way.
+    fn on_the_way(&self, reason: CloseReason) -> CloseReason {
+        match &self.worker.shared.outgoing.via {
+            Some(via) => connect_failed(&the_proxy(via, &reason)),
+            None => reason,
+        }
+    }
+}
+
+/// Names a proxy as the one that failed.
+fn the_proxy(via: &Via, what: &impl Display) -> String {
+    format!("the proxy {via} cannot be used: {what}")
 }
 
 fn connect_failed(message: &impl ToString) -> CloseReason {

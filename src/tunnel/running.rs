@@ -138,6 +138,8 @@ impl Tunnel {
 
     async fn relay_here(mut self) -> Result<Summary, RunError> {
         self.workers = 1;
+        // What would bring connects to the other workers is gone, so that none waits there.
+        self.catching.truncate(1);
         let chosen = self.io.backend;
         let (shared, threads, pool) = self.start()?;
         drop(pool);

@@ -19,7 +19,7 @@ fn refused_server_resets_client() {
 fn refused_server_that_the_client_was_told_of_ends_with_fin() {
     Dialogue::accepted()
         .when(
-            Input::ConnectFailed { reason: CloseReason::Refused, is_told: true },
+            Input::ConnectFailed { reason: CloseReason::Refused, is_answered: true },
             "fin client, close refused by server",
         )
         .ends_here();

@@ -158,7 +158,10 @@ impl World {
             }
             Event::Refused => {
                 self.is_connecting = false;
-                self.give(Input::ConnectFailed { reason: CloseReason::Refused, is_told: false });
+                self.give(Input::ConnectFailed {
+                    reason: CloseReason::Refused,
+                    is_answered: false,
+                });
             }
             Event::Recorded(index) => {
                 let (direction, leg) = self.recording.remove(index);

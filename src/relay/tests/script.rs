@@ -32,7 +32,7 @@ pub(super) const fn refuses_bytes(side: Side) -> Said {
 }
 
 pub(super) const fn not_reached(reason: CloseReason) -> Said {
-    Input::ConnectFailed { reason, is_told: false }
+    Input::ConnectFailed { reason, is_answered: false }
 }
 
 pub(super) const fn takes(to: Side, len: usize) -> Said {

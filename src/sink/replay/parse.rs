@@ -186,7 +186,7 @@ impl<'a> Fields<'a> {
         }
         let text = self.text("process")?;
         let (pid, name) = text.split_once('/').ok_or("process is not PID/NAME")?;
-        let pid = pid.parse().map_err(|_| format!("process number '{pid}' is no number"))?;
+        let pid = pid.parse().map_err(|_| format!("invalid process number '{pid}'"))?;
         Ok(Some(Process::new(pid, name)))
     }
 

@@ -1,4 +1,4 @@
-//! Opening what a capture is written to, without harm to anybody.
+//! Opening what a sink writes to, without harm to anybody.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,12 +8,18 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Opens `path` for a new capture, readable by its owner alone.
+/// Opens a file for a sink to write: readable by its owner alone, and locked, so that no other
+/// process that opens its files in this way writes to it at the same time.
 ///
 /// An existing file loses its content only once it is open. In a directory that others may write
 /// to, a link is not followed and another user's file is not written to: both may have been put
 /// there for us to fall into. Elsewhere links are followed.
-pub(super) fn create(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+///
+/// The file cannot be created, or is one that somebody else may have put there
+/// (`PermissionDenied`); another process writes to it (`ResourceBusy`).
+pub fn create_file(path: &Path) -> io::Result<File> {
     let file = open(path, OpenOptions::new().write(true).create(true).mode(0o600), 0)?;
     if file.metadata()?.is_file() {
         lock(&file)?;
@@ -24,13 +30,13 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 
 /// Opens an existing FIFO to write to, under the same rules. Without a reader this waits for one,
 /// or fails, as `flags` say.
-pub(super) fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
+pub(crate) fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
     let fifo = open(path, OpenOptions::new().write(true), flags)?;
     if fifo.metadata()?.file_type().is_fifo() { Ok(fifo) } else { Err(refused("it is no FIFO")) }
 }
 
 /// Whether `path` is a FIFO, and one that may be written to.
-pub(super) fn is_fifo(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_fifo(path: &Path) -> io::Result<bool> {
     if !std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
         return Ok(false);
     }
