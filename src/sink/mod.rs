@@ -100,8 +100,9 @@ impl Kept {
 ///
 /// After the first `Err` of any method none is called but [`salvage`](Self::salvage): the sink is
 /// dropped, and the tunnel stops or goes on without it, as its options say. A panic counts as an
-/// error. Only [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before that,
-/// by the thread that runs the tunnel: they should look at nothing but the sink, and not panic.
+/// error. Only [`interest`](Self::interest) and [`wants_ticks`](Self::wants_ticks) are asked before
+/// that, by the thread that runs the tunnel: they should look at nothing but the sink, and not
+/// panic.
 ///
 /// ```
 /// use std::io;
