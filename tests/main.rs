@@ -30,6 +30,8 @@ mod live;
 mod loops;
 mod packet;
 #[cfg(feature = "cli")]
+mod payload_calls;
+#[cfg(feature = "cli")]
 mod programs;
 #[cfg(feature = "cli")]
 mod proxies;
