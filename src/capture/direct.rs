@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::aligned::Aligned;
 use super::behind::{Behind, Chunk};
-use super::output::{Output, write_at};
+use super::output::{Output, OwnBuffer, Place, write_at};
 
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
@@ -66,6 +66,10 @@ impl DirectFile {
         written.map_err(|(_, error)| error)
     }
 
+    fn write_if_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= CHUNK { self.write_chunk() } else { Ok(()) }
+    }
+
     /// Waits for the chunk under way.
     fn settle(&mut self) -> io::Result<()> {
         self.behind.settle().inspect_err(|_| self.has_failed = true)
@@ -84,18 +88,25 @@ impl DirectFile {
     }
 }
 
+impl OwnBuffer for DirectFile {
+    fn append(
+        &mut self,
+        room: usize,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        encode(self.buffer.reserve(room))?;
+        self.write_if_full()
+    }
+}
+
 impl Output for DirectFile {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
         self.buffer.push(blocks);
-        self.appended()
+        self.write_if_full()
     }
 
-    fn memory(&mut self, room: usize) -> Option<&mut Vec<u8>> {
-        Some(self.buffer.reserve(room))
-    }
-
-    fn appended(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= CHUNK { self.write_chunk() } else { Ok(()) }
+    fn own_buffer(&mut self) -> Option<&mut dyn OwnBuffer> {
+        Some(self)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -119,8 +130,8 @@ impl Output for DirectFile {
         std::mem::take(&mut self.lost)
     }
 
-    fn patchable(&self) -> Option<u64> {
-        Some(self.end + self.buffer.len() as u64)
+    fn next_place(&self) -> Place {
+        Place::AtOffset(self.end + self.buffer.len() as u64)
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

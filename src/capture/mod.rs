@@ -8,6 +8,7 @@ mod behind;
 mod blocks;
 mod compress;
 mod direct;
+mod encoder;
 mod fifo;
 mod keylog;
 mod open;
@@ -22,7 +23,6 @@ mod section;
 mod series;
 mod tls;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,13 +32,11 @@ pub use self::options::{
 };
 pub use self::over_ip::PcapOverIpSink;
 
-use self::blocks::Held;
+use self::encoder::{Encoder, Keys};
 use self::output::{Output, Stream};
-use self::secrets::Secrets;
-use self::section::{Preamble, Section};
+use self::secrets::Wait;
 use self::series::Series;
-use crate::event::{Event, EventKind, Timestamp};
-use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+use crate::event::{Event, Timestamp};
 use crate::sink::{Interest, Kept, Sink};
 
 /// Blocks gather up to this size before they are written, unless a flush comes first.
@@ -61,10 +59,9 @@ type OnStop = Box<dyn FnOnce() + Send>;
 /// of TLS are looked for and the output cannot be changed later (a pipe, a compressed file),
 /// packets wait up to 200 ms more for them.
 pub struct PcapngSink {
-    conversations: Conversations,
-    segment_size: SegmentSize,
-    preamble: Preamble,
-    section: Section,
+    encoder: Encoder,
+    /// Blocks that the output does not have yet.
+    pending: Vec<u8>,
     output: Box<dyn Output>,
     /// Where the files come from, if it is files.
     series: Option<Series>,
@@ -72,14 +69,10 @@ pub struct PcapngSink {
     file_bytes: u64,
     /// Of these, what it began with: headers, room for keys, handshakes of open connections.
     first_bytes: u64,
-    secrets: Option<Secrets>,
     stop_after: StopAfter,
     on_stop: Option<OnStop>,
     stopped: bool,
     rotate: RotateHandle,
-    stats: CaptureStats,
-    /// What was drawn so far, over all files.
-    held: Held,
     last: Timestamp,
     flushed: Instant,
 }
@@ -133,37 +126,21 @@ impl PcapngSink {
     }
 
     fn with_output(output: Box<dyn Output>, options: PcapngOptions) -> io::Result<Self> {
-        let PcapngOptions {
-            legs,
-            segment_size,
-            snaplen,
-            comment,
-            tls_keylog,
-            isn_seed,
-            environment,
-        } = options;
-        let preamble = Preamble { legs, snaplen, comment, environment };
-        let secrets = tls_keylog.map(Secrets::new);
         let mut sink = Self {
-            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
-            segment_size,
-            section: Section::begin(preamble.clone())?,
-            preamble,
+            encoder: Encoder::new(options)?,
+            pending: Vec::new(),
             output,
             series: None,
             file_bytes: 0,
             first_bytes: 0,
-            secrets,
             stop_after: StopAfter::default(),
             on_stop: None,
             stopped: false,
             rotate: RotateHandle::default(),
-            stats: CaptureStats::default(),
-            held: Held::default(),
             last: Timestamp(0),
             flushed: Instant::now(),
         };
-        sink.reserve_secrets()?;
+        sink.begin_section()?;
         sink.first_bytes = sink.bytes();
         Ok(sink)
     }
@@ -171,6 +148,7 @@ impl PcapngSink {
     /// Ends the capture at `limit`; `on_stop` is called then, once, on the sink's thread.
     #[must_use]
     pub fn stop_after(mut self, limit: StopAfter, on_stop: impl FnOnce() + Send + 'static) -> Self {
+        self.encoder.limit_packets(limit.packets);
         self.stop_after = limit;
         self.on_stop = Some(Box::new(on_stop));
         self
@@ -178,7 +156,7 @@ impl PcapngSink {
 
     /// What the capture holds, also after the sink was given away.
     pub fn stats(&self) -> CaptureStats {
-        self.stats.clone()
+        self.encoder.stats()
     }
 
     /// What begins a new file, also after the sink was given away. `None` where the capture does
@@ -187,68 +165,44 @@ impl PcapngSink {
         self.series.is_some().then(|| self.rotate.clone())
     }
 
-    /// Keeps a place for keys at the beginning of a file, because they come too late to stand
-    /// before the packets that they decrypt.
-    fn reserve_secrets(&mut self) -> io::Result<()> {
-        let Some(secrets) = &mut self.secrets else { return Ok(()) };
-        let patchable = self.output.patchable();
-        secrets.begin_section(self.section.pending(), patchable);
-        // The place must be in the file before something is put into it.
-        if patchable.is_some() { self.write_out() } else { Ok(()) }
+    /// Begins a section at the beginning of a file.
+    fn begin_section(&mut self) -> io::Result<()> {
+        let place = self.output.next_place();
+        // Room for keys must be in the file before something is put into it.
+        if self.encoder.begin_section(&mut self.pending, place) { self.write_out() } else { Ok(()) }
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        let pending = self.section.pending();
-        let len = pending.len();
-        let written = if len > 0 { self.output.write(pending) } else { Ok(()) };
+        let len = self.pending.len();
+        let written = if len > 0 { self.output.write(&self.pending) } else { Ok(()) };
         // What is lost, the output knows.
-        pending.clear();
-        self.count(len);
+        self.pending.clear();
+        self.encoder.count(len);
+        self.file_bytes += len as u64;
         written
     }
 
-    /// Counts bytes that the output has taken, and what they hold.
-    fn count(&mut self, len: usize) {
-        let (held, dropped_bytes) = self.section.take_counts();
-        self.held.add(held);
-        self.file_bytes += len as u64;
-        self.stats.add(held.packets, len as u64, dropped_bytes);
-    }
-
-    /// Draws the packets of an event: straight into the output's memory where it has some, and
+    /// Writes the packets of an event: straight into the output's buffer where it has one, and
     /// they need not wait for keys.
-    fn draw(&mut self, event: &Event) -> io::Result<()> {
-        let room = self.room_for(event);
-        let is_direct = self.secrets.is_none() && self.output.memory(room).is_some();
-        if is_direct {
-            self.write_out()?;
-        }
-        let memory = if is_direct { self.output.memory(room) } else { None };
-        let Some(memory) = memory else {
-            return self.conversations.event(event, &mut self.section);
-        };
-        let before = memory.len();
-        // To the section, which only appends to it now, it is what is pending.
-        std::mem::swap(memory, self.section.pending());
-        let drawn = self.conversations.event(event, &mut self.section);
-        std::mem::swap(memory, self.section.pending());
-        let len = memory.len() - before;
-        self.count(len);
-        drawn?;
-        self.output.appended()
-    }
-
-    /// More than the packets of an event take: their data, and for each segment of it, and for
-    /// what else comes with it, a block with headers and comments.
-    fn room_for(&self, event: &Event) -> usize {
-        const BLOCK: usize = 256;
-        let len = if let EventKind::Data { bytes, .. } = &event.kind { bytes.len() } else { 0 };
-        len + (len / usize::from(self.segment_size.get()) + 64) * BLOCK
+    fn encode(&mut self, event: &Event) -> io::Result<()> {
+        let room = self.encoder.room_for(event) + self.pending.len();
+        let Self { encoder, pending, output, file_bytes, .. } = self;
+        let own_buffer = if encoder.has_secrets() { None } else { output.own_buffer() };
+        let Some(buffer) = own_buffer else { return encoder.record(event, pending) };
+        buffer.append(room, &mut |blocks| {
+            let before = blocks.len();
+            blocks.append(pending);
+            let recorded = encoder.record(event, blocks);
+            let len = blocks.len() - before;
+            encoder.count(len);
+            *file_bytes += len as u64;
+            recorded
+        })
     }
 
     /// How long the current file is, with what is pending.
-    fn bytes(&mut self) -> u64 {
-        self.file_bytes + self.section.pending().len() as u64
+    const fn bytes(&self) -> u64 {
+        self.file_bytes + self.pending.len() as u64
     }
 
     /// Does what has come due.
@@ -258,17 +212,18 @@ impl PcapngSink {
         if (due || self.rotate.take()) && self.series.is_some() && !self.stopped {
             self.next_file(now)?;
         }
-        let all = self.stats.bytes() + self.section.pending().len() as u64;
-        let full = self.stop_after.size.is_some_and(|size| all >= size)
-            || self.section.packets_left == Some(0);
+        let all = self.encoder.stats().bytes() + self.pending.len() as u64;
+        let full = self.stop_after.size.is_some_and(|size| all >= size) || self.encoder.is_full();
         if full && !self.stopped {
             self.stopped = true;
             if let Some(on_stop) = self.on_stop.take() {
                 on_stop();
             }
         }
-        let pending = self.section.pending().len();
-        if pending >= HELD_MAX || pending >= BATCH && !self.update_secrets(now)? {
+        let pending = self.pending.len();
+        if pending >= HELD_MAX
+            || pending >= BATCH && self.update_secrets(Wait::UntilDue(now))? == Keys::NotAwaited
+        {
             self.write_out()?;
         }
         Ok(())
@@ -276,60 +231,49 @@ impl PcapngSink {
 
     /// Completes this file and goes on in the next, which stands alone.
     fn next_file(&mut self, now: Timestamp) -> io::Result<()> {
-        self.update_secrets(Timestamp(u64::MAX))?;
-        self.conversations.settle(&mut self.section)?;
-        self.section.end()?;
+        self.update_secrets(Wait::NoLonger)?;
+        self.encoder.flush_acks(&mut self.pending)?;
+        self.encoder.end(&mut self.pending)?;
         self.write_out()?;
         self.output.finish()?;
         if let Some(series) = &mut self.series {
             self.output = series.next(now)?;
         }
         self.file_bytes = 0;
-        let left = self.section.packets_left;
-        self.section = Section::begin(self.preamble.clone())?;
-        self.section.packets_left = left;
-        self.reserve_secrets()?;
-        self.conversations.renumber();
-        self.conversations.resume(&mut self.section)?;
+        self.begin_section()?;
+        self.encoder.continue_connections(&mut self.pending)?;
         self.first_bytes = self.bytes();
         Ok(())
     }
 
-    /// Brings new keys into the capture; whether packets should wait for more.
-    fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
-        let Some(secrets) = &mut self.secrets else { return Ok(false) };
-        // Before all packets that wait for them.
-        let at = if self.file_bytes == 0 { self.section.header_len() } else { 0 };
-        let pending = self.section.pending();
-        let wait = secrets.update(now, pending, at, &mut *self.output)?;
-        if secrets.reserve(pending, self.output.patchable()) {
+    /// Brings new keys into the capture.
+    fn update_secrets(&mut self, wait: Wait) -> io::Result<Keys> {
+        let keys = self.encoder.update_secrets(wait, &mut self.pending, Some(&mut *self.output))?;
+        if self.encoder.reserve_secrets(&mut self.pending, self.output.next_place()) {
             self.write_out()?;
         }
-        Ok(wait)
+        Ok(keys)
     }
 }
 
 impl Sink for PcapngSink {
     fn record(&mut self, event: &Event) -> io::Result<()> {
         self.last = event.time;
-        if self.section.packets_left.is_none() {
-            self.section.packets_left = self.stop_after.packets;
-        }
-        if let Some(secrets) = &mut self.secrets {
-            secrets.watch(event);
-        }
+        self.encoder.observe(event);
         if !self.stopped {
-            self.draw(event)?;
+            self.encode(event)?;
         }
         self.turn(event.time)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.flushed.elapsed() < FLUSH_PACE || self.update_secrets(self.last)? {
+        if self.flushed.elapsed() < FLUSH_PACE
+            || self.update_secrets(Wait::UntilDue(self.last))? == Keys::Awaited
+        {
             return Ok(());
         }
         // A tick with nothing to write shall not keep back what is said just after it.
-        if !self.section.pending().is_empty() {
+        if !self.pending.is_empty() {
             self.flushed = Instant::now();
             self.write_out()?;
         }
@@ -343,19 +287,16 @@ impl Sink for PcapngSink {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.update_secrets(Timestamp(u64::MAX))?;
-        self.section.end()?;
+        self.update_secrets(Wait::NoLonger)?;
+        self.encoder.end(&mut self.pending)?;
         self.write_out()?;
         self.output.finish()
     }
 
     fn salvage(&mut self) -> Option<Kept> {
         let mut lost = self.output.salvage();
-        lost.append(self.section.pending());
-        self.count(0);
-        let held = self.held.without(blocks::held(&lost, self.preamble.legs));
-        self.stats.set_packets(held.packets);
-        let [client_to_server, server_to_client] = held.payload;
+        lost.append(&mut self.pending);
+        let [client_to_server, server_to_client] = self.encoder.without(&lost).payload;
         Some(Kept { client_to_server, server_to_client })
     }
 
@@ -366,24 +307,4 @@ impl Sink for PcapngSink {
     fn wants_ticks(&self) -> bool {
         true
     }
-}
-
-/// Conversations with numbers that nobody can guess from those before, from the standard
-/// library's hash keys; or with such that a seed fixes, the same with every version of Rust.
-fn conversations(config: ConversationConfig, isn_seed: Option<u64>) -> Conversations {
-    let mut count = 0_u64;
-    let isn: Box<dyn FnMut() -> u32 + Send> = if let Some(seed) = isn_seed {
-        // Knuth's multiplicative hash: neighbours come to lie far apart.
-        Box::new(move || {
-            count += 1;
-            (seed.wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
-        })
-    } else {
-        let keys = RandomState::new();
-        Box::new(move || {
-            count += 1;
-            keys.hash_one(count) as u32
-        })
-    };
-    Conversations::new(config, isn)
 }

@@ -6,20 +6,33 @@ use std::os::unix::fs::FileExt;
 
 use super::blocks::whole;
 
+/// Where a block lies that an output took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At this offset, where it can be [patched](Output::patch).
+    AtOffset(u64),
+    /// Where it can never be changed.
+    Nowhere,
+}
+
+/// A buffer of an output, which blocks can be encoded into without a copy.
+pub(super) trait OwnBuffer {
+    /// Has `encode` append at most `room` bytes of whole blocks, and takes them.
+    fn append(
+        &mut self,
+        room: usize,
+        encode: &mut dyn FnMut(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()>;
+}
+
 /// Takes whole blocks, and makes them visible.
 pub(super) trait Output: Send {
     /// Takes blocks; they may be kept back until [`flush`](Self::flush).
     fn write(&mut self, blocks: &[u8]) -> io::Result<()>;
 
-    /// Memory with room for that much more, to which blocks may be appended instead of being
-    /// handed over; [`appended`](Self::appended) comes after. `None` where there is none.
-    fn memory(&mut self, _room: usize) -> Option<&mut Vec<u8>> {
+    /// The output's own buffer, to which blocks can be appended instead of being handed over.
+    fn own_buffer(&mut self) -> Option<&mut dyn OwnBuffer> {
         None
-    }
-
-    /// Takes the blocks that were appended to the [`memory`](Self::memory).
-    fn appended(&mut self) -> io::Result<()> {
-        Ok(())
     }
 
     /// Makes all that was taken visible to readers.
@@ -34,12 +47,12 @@ pub(super) trait Output: Send {
     /// back those that are lost.
     fn salvage(&mut self) -> Vec<u8>;
 
-    /// Where the next block will lie, if it can be [patched](Self::patch) there.
-    fn patchable(&self) -> Option<u64> {
-        None
+    /// Where the next block will lie.
+    fn next_place(&self) -> Place {
+        Place::Nowhere
     }
 
-    /// Overwrites bytes at `offset` that were taken before. Only where something is patchable.
+    /// Overwrites bytes at `offset` that were taken before. Only where blocks have a place.
     fn patch(&mut self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -139,8 +152,8 @@ impl Output for PlainFile {
         std::mem::take(&mut self.lost)
     }
 
-    fn patchable(&self) -> Option<u64> {
-        Some(self.len)
+    fn next_place(&self) -> Place {
+        Place::AtOffset(self.len)
     }
 
     fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {

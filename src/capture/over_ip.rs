@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
+use super::encoder::{Encoder, Keys};
 use super::options::{CaptureStats, PcapngOptions};
-use super::output::Stream;
 use super::reader::Reader;
-use super::secrets::Secrets;
-use super::section::{Preamble, Section};
-use super::{BATCH, HELD_MAX, conversations};
+use super::secrets::Wait;
+use super::{BATCH, HELD_MAX};
 use crate::event::{Event, Timestamp};
-use crate::packet::{ConversationConfig, Conversations};
 use crate::sink::{Interest, OnSlow, Sink};
 
 /// How long readers may take to fetch the rest at the end.
@@ -33,12 +31,11 @@ pub struct PcapOverIpSink {
     readers: Vec<Reader>,
     on_slow: OnSlow,
     buffer_bytes: usize,
-    conversations: Conversations,
-    section: Section,
-    secrets: Option<Secrets>,
+    encoder: Encoder,
+    /// Blocks that no reader has yet. Each reader gets a header of its own.
+    pending: Vec<u8>,
     /// Whether what is pending waits for keys.
-    holding: bool,
-    stats: CaptureStats,
+    keys: Keys,
     last: Timestamp,
 }
 
@@ -63,18 +60,6 @@ impl PcapOverIpSink {
         std::thread::Builder::new()
             .name("pcap-over-ip".to_owned())
             .spawn(move || accept(&accepting, &arrived))?;
-        let PcapngOptions {
-            legs,
-            segment_size,
-            snaplen,
-            comment,
-            tls_keylog,
-            isn_seed,
-            environment,
-        } = options;
-        let mut section = Section::begin(Preamble { legs, snaplen, comment, environment })?;
-        // Every reader gets a header of its own.
-        section.pending().clear();
         Ok(Self {
             listener,
             address,
@@ -82,11 +67,9 @@ impl PcapOverIpSink {
             readers: Vec::new(),
             on_slow,
             buffer_bytes,
-            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
-            section,
-            secrets: tls_keylog.map(Secrets::new),
-            holding: false,
-            stats: CaptureStats::default(),
+            encoder: Encoder::new(options)?,
+            pending: Vec::new(),
+            keys: Keys::NotAwaited,
             last: Timestamp(0),
         })
     }
@@ -98,37 +81,29 @@ impl PcapOverIpSink {
 
     /// What was captured, whoever read it.
     pub fn stats(&self) -> CaptureStats {
-        self.stats.clone()
+        self.encoder.stats()
     }
 
     /// Sends what is pending to every reader.
     fn write_out(&mut self) {
-        let (held, dropped_bytes) = self.section.take_counts();
-        let pending = self.section.pending();
-        self.stats.add(held.packets, pending.len() as u64, dropped_bytes);
-        if !pending.is_empty() && !self.readers.is_empty() {
-            let blocks = Bytes::copy_from_slice(pending);
+        self.encoder.count(self.pending.len());
+        if !self.pending.is_empty() && !self.readers.is_empty() {
+            let blocks = Bytes::copy_from_slice(&self.pending);
             let (limit, on_slow) = (self.buffer_bytes, self.on_slow);
             self.readers.retain(|reader| reader.send(&blocks, limit, on_slow));
         }
-        pending.clear();
+        self.pending.clear();
     }
 
     /// Takes in the readers that have come, unless the others still wait for what comes first.
     fn welcome(&mut self) -> io::Result<()> {
-        while !self.holding
+        while self.keys == Keys::NotAwaited
             && let Ok(stream) = self.arriving.try_recv()
         {
             // What the others are owed has to come first: the newcomer begins after it.
-            self.conversations.settle(&mut self.section)?;
+            self.encoder.flush_acks(&mut self.pending)?;
             self.write_out();
-            let mut own = self.section.begin_alike()?;
-            if let Some(secrets) = &self.secrets {
-                let at = own.header_len();
-                secrets.known(own.pending(), at);
-            }
-            self.conversations.resume(&mut own)?;
-            let beginning = Bytes::copy_from_slice(own.pending());
+            let beginning = Bytes::from(self.encoder.late_subscriber()?);
             match Reader::start(stream, beginning) {
                 Ok(reader) => self.readers.push(reader),
                 // Out of descriptors or threads: that one is sent away, and the others go on.
@@ -138,13 +113,10 @@ impl PcapOverIpSink {
         Ok(())
     }
 
-    /// Brings new keys into the capture; whether packets should wait for more.
-    fn update_secrets(&mut self, now: Timestamp) -> io::Result<bool> {
-        if let Some(secrets) = &mut self.secrets {
-            let nowhere = &mut Stream::new(io::sink());
-            self.holding = secrets.update(now, self.section.pending(), 0, nowhere)?;
-        }
-        Ok(self.holding)
+    /// Brings new keys into the capture; returns whether packets should wait for more.
+    fn update_secrets(&mut self, wait: Wait) -> io::Result<Keys> {
+        self.keys = self.encoder.update_secrets(wait, &mut self.pending, None)?;
+        Ok(self.keys)
     }
 }
 
@@ -152,19 +124,20 @@ impl Sink for PcapOverIpSink {
     fn record(&mut self, event: &Event) -> io::Result<()> {
         self.last = event.time;
         self.welcome()?;
-        if let Some(secrets) = &mut self.secrets {
-            secrets.watch(event);
-        }
-        self.conversations.event(event, &mut self.section)?;
-        let pending = self.section.pending().len();
-        if pending >= HELD_MAX || pending >= BATCH && !self.update_secrets(event.time)? {
+        self.encoder.observe(event);
+        self.encoder.record(event, &mut self.pending)?;
+        let pending = self.pending.len();
+        if pending >= HELD_MAX
+            || pending >= BATCH
+                && self.update_secrets(Wait::UntilDue(event.time))? == Keys::NotAwaited
+        {
             self.write_out();
         }
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.update_secrets(self.last)? {
+        if self.update_secrets(Wait::UntilDue(self.last))? == Keys::NotAwaited {
             self.write_out();
         }
         Ok(())
@@ -178,10 +151,9 @@ impl Sink for PcapOverIpSink {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.update_secrets(Timestamp(u64::MAX))?;
-        self.holding = false;
+        self.update_secrets(Wait::NoLonger)?;
         self.welcome()?;
-        self.section.end()?;
+        self.encoder.end(&mut self.pending)?;
         self.write_out();
         let end = Instant::now() + LINGER;
         self.readers.drain(..).for_each(|reader| reader.finish(end));

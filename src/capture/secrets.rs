@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::keylog::{Keylog, Random};
-use super::output::Output;
+use super::output::{Output, Place};
 use super::places::Places;
 use super::secrets_block::push_block;
 use super::tls::{DECISIVE, client_random};
@@ -39,6 +39,15 @@ struct Tls {
     random: Random,
     /// Whether the server has said anything, which can only be its ServerHello.
     answered: bool,
+}
+
+/// Whether packets may still wait for keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wait {
+    /// It is this time now: they wait until each is due.
+    UntilDue(Timestamp),
+    /// The section ends.
+    NoLonger,
 }
 
 /// The keys of the connections in a capture.
@@ -74,35 +83,37 @@ impl Secrets {
         }
     }
 
-    /// A section begins, whose header is pending; it comes to lie at `patchable`, where it could
-    /// be patched. Keys of open connections follow at once.
-    pub(super) fn begin_section(&mut self, pending: &mut Vec<u8>, patchable: Option<u64>) {
+    /// Begins a section, whose header is pending and comes to lie at `place`. Keys of open
+    /// connections follow at once.
+    pub(super) fn begin_section(&mut self, pending: &mut Vec<u8>, place: Place) {
         for random in self.closed.drain(..) {
             self.written.remove(&random);
         }
         for (random, written) in &mut self.written {
             *written = self.keylog.lines(random).len();
         }
-        let end = pending.len();
-        self.known(pending, end);
+        self.known(pending);
         self.places.clear();
-        if let Some(at) = patchable {
+        if let Place::AtOffset(at) = place {
             self.places.reserve(pending, at);
         }
     }
 
-    /// Inserts at `at` the keys that older readers have had, for a new one.
-    pub(super) fn known(&self, pending: &mut Vec<u8>, at: usize) {
+    /// Appends the keys that older readers have had, for a new one.
+    pub(super) fn known(&self, pending: &mut Vec<u8>) {
         let lines = self.written.iter().flat_map(|(random, written)| {
             self.keylog.lines(random).iter().take(*written).map(String::as_str)
         });
-        insert_block(pending, at, &joined(lines));
+        let end = pending.len();
+        insert_block(pending, end, &joined(lines));
     }
 
     /// Appends another place for keys if the last one is nearly full; whether it has.
-    pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, patchable: Option<u64>) -> bool {
-        let Some(at) = patchable.filter(|_| self.places.are_low()) else { return false };
-        self.places.reserve(pending, at);
+    pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, place: Place) -> bool {
+        match place {
+            Place::AtOffset(at) if self.places.are_low() => self.places.reserve(pending, at),
+            _ => return false,
+        }
         true
     }
 
@@ -158,35 +169,46 @@ impl Secrets {
     /// what is pending should wait for more, which it never does for longer than [`WAIT`].
     pub(super) fn update(
         &mut self,
-        now: Timestamp,
+        wait: Wait,
         pending: &mut Vec<u8>,
         at: usize,
-        output: &mut dyn Output,
+        output: Option<&mut dyn Output>,
     ) -> io::Result<bool> {
         if self.written.is_empty() {
             return Ok(false);
         }
-        let is_last = now == Timestamp(u64::MAX);
+        let is_last = matches!(wait, Wait::NoLonger);
         if is_last || self.polled.is_none_or(|polled| polled.elapsed() >= POLL_INTERVAL) {
             self.polled = Some(Instant::now());
             self.keylog.poll()?;
             self.write_new(pending, at, output)?;
         }
-        Ok(self.is_holding(now))
+        Ok(match wait {
+            Wait::UntilDue(now) => self.is_holding(now),
+            Wait::NoLonger => {
+                self.awaited.clear();
+                self.holding = None;
+                false
+            }
+        })
     }
 
     fn write_new(
         &mut self,
         pending: &mut Vec<u8>,
         at: usize,
-        output: &mut dyn Output,
+        mut output: Option<&mut dyn Output>,
     ) -> io::Result<()> {
         let mut rest = Vec::new();
         for (random, written) in &mut self.written {
             let lines = self.keylog.lines(random);
             let new = joined(lines.iter().skip(*written).map(String::as_str));
             *written = lines.len();
-            if !new.is_empty() && !self.places.fill(&new, output)? {
+            let is_filled = match &mut output {
+                Some(output) if !new.is_empty() => self.places.fill(&new, &mut **output)?,
+                _ => false,
+            };
+            if !is_filled {
                 rest.extend(new);
             }
         }

@@ -22,7 +22,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::blocks::{self, Held};
+use super::blocks::Held;
 use super::options::Environment;
 use crate::event::Timestamp;
 use crate::packet::{Interface, Legs, Packet, PacketWriter};
@@ -47,9 +47,12 @@ struct Count {
     gaps: u64,
 }
 
-/// A section under way. Blocks gather in [`pending`](Self::pending), always whole.
+/// A section under way, which appends whole blocks to a buffer of the caller's.
 pub(super) struct Section {
+    /// Encodes all blocks but packets. It holds the bytes of a block only until they are appended.
     writer: PcapNgWriter<Vec<u8>>,
+    /// The header and the interfaces.
+    header: Vec<u8>,
     preamble: Preamble,
     names: HashSet<(IpAddr, String)>,
     counts: [Count; 2],
@@ -60,12 +63,11 @@ pub(super) struct Section {
     new_dropped_bytes: u64,
     /// How many packets may still come; any number where there is no limit.
     pub(super) packets_left: Option<u64>,
-    header_len: usize,
 }
 
 impl Section {
-    /// A section whose header is pending.
-    pub(super) fn begin(preamble: Preamble) -> io::Result<Self> {
+    /// A section whose header was not written yet.
+    pub(super) fn new(preamble: Preamble) -> io::Result<Self> {
         let mut options = vec![
             SectionHeaderOption::OS(Cow::Borrowed(&*preamble.environment.os)),
             SectionHeaderOption::UserApplication(Cow::Borrowed(&*preamble.environment.application)),
@@ -87,6 +89,7 @@ impl Section {
         let writer = PcapNgWriter::with_section_header(Vec::new(), header).map_err(invalid)?;
         let mut section = Self {
             writer,
+            header: Vec::new(),
             preamble,
             names: HashSet::new(),
             counts: [Count::default(); 2],
@@ -95,35 +98,52 @@ impl Section {
             new_held: Held::default(),
             new_dropped_bytes: 0,
             packets_left: None,
-            header_len: 0,
         };
         for (name, description) in interfaces(section.preamble.legs) {
             section.describe(name, description)?;
         }
-        section.header_len = section.pending().len();
+        section.header = std::mem::take(section.writer.get_mut());
         Ok(section)
     }
 
-    /// A section like this one, with all the names that this one has.
-    pub(super) fn begin_alike(&self) -> io::Result<Self> {
-        let mut section = Self::begin(self.preamble.clone())?;
-        self.names.iter().try_for_each(|(address, name)| section.name(*address, name))?;
-        Ok(section)
+    /// A section like this one, which has no packets and no names yet.
+    pub(super) fn new_alike(&self) -> io::Result<Self> {
+        Self::new(self.preamble.clone())
+    }
+
+    /// Begins anew, with a header. The limit of packets stays.
+    pub(super) fn restart(&mut self, blocks: &mut Vec<u8>) {
+        self.names.clear();
+        self.counts = [Count::default(); 2];
+        self.began = None;
+        self.last = Timestamp(0);
+        blocks.extend_from_slice(&self.header);
+    }
+
+    /// Writes all the names of this section into `other`.
+    pub(super) fn write_names(&self, other: &mut Self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        let mut writing = other.writing(blocks);
+        self.names.iter().try_for_each(|(address, name)| writing.name(*address, name))
+    }
+
+    /// Takes packets, whose blocks are appended to `blocks`.
+    pub(super) const fn writing<'a>(&'a mut self, blocks: &'a mut Vec<u8>) -> SectionWriter<'a> {
+        SectionWriter { section: self, blocks }
     }
 
     /// The length of the header and the interfaces, which nothing may come before.
     pub(super) const fn header_len(&self) -> usize {
-        self.header_len
+        self.header.len()
+    }
+
+    /// What the packets show.
+    pub(super) const fn legs(&self) -> Legs {
+        self.preamble.legs
     }
 
     /// What was drawn, and the bytes that were dropped, since this was last asked.
     pub(super) fn take_counts(&mut self) -> (Held, u64) {
         (std::mem::take(&mut self.new_held), std::mem::take(&mut self.new_dropped_bytes))
-    }
-
-    /// The blocks that have not been taken yet.
-    pub(super) fn pending(&mut self) -> &mut Vec<u8> {
-        self.writer.get_mut()
     }
 
     fn describe(&mut self, name: &'static str, description: &'static str) -> io::Result<()> {
@@ -134,15 +154,16 @@ impl Section {
             InterfaceDescriptionOption::IfOs(Cow::Owned(self.preamble.environment.os.clone())),
         ];
         let snaplen = self.preamble.snaplen.unwrap_or(SNAPLEN_MAX);
-        self.block(InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen, options })
+        let block = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen, options };
+        self.writer.write_pcapng_block(block).map(drop).map_err(invalid)
     }
 
     /// Writes the statistics of every interface (4.6), the last blocks of a section.
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    pub(super) fn end(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
         for index in 0..interfaces(self.preamble.legs).len() {
             let count = self.counts[index];
             let at = |time: Timestamp| Duration::from_nanos(time.0);
-            self.block(InterfaceStatisticsBlock {
+            let statistics = InterfaceStatisticsBlock {
                 interface_id: index as u32,
                 timestamp: at(self.last),
                 options: vec![
@@ -152,21 +173,31 @@ impl Section {
                     InterfaceStatisticsOption::IsbIfDrop(count.gaps),
                     InterfaceStatisticsOption::IsbUsrDeliv(count.packets),
                 ],
-            })?;
+            };
+            self.block(statistics, blocks)?;
         }
         Ok(())
     }
 
-    fn block<'a>(&mut self, block: impl PcapNgBlock<'a>) -> io::Result<()> {
-        self.writer.write_pcapng_block(block).map(drop).map_err(invalid)
+    fn block<'a>(&mut self, block: impl PcapNgBlock<'a>, blocks: &mut Vec<u8>) -> io::Result<()> {
+        let written = self.writer.write_pcapng_block(block).map(drop).map_err(invalid);
+        blocks.append(self.writer.get_mut());
+        written
     }
 }
 
-impl PacketWriter for Section {
+/// A section, and the buffer that its blocks are appended to.
+pub(super) struct SectionWriter<'a> {
+    section: &'a mut Section,
+    blocks: &'a mut Vec<u8>,
+}
+
+impl PacketWriter for SectionWriter<'_> {
     type Error = io::Error;
 
     fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
-        match &mut self.packets_left {
+        let Self { section, blocks } = self;
+        match &mut section.packets_left {
             Some(0) => return Ok(()),
             Some(left) => *left -= 1,
             None => {}
@@ -175,22 +206,28 @@ impl PacketWriter for Section {
             Interface::Direct | Interface::ClientLeg => 0,
             Interface::ServerLeg => 1,
         };
-        let count = &mut self.counts[index];
+        let count = &mut section.counts[index];
         count.packets += 1;
         count.gaps += u64::from(packet.dropped > 0);
-        let payload = blocks::tcp_headers(packet.headers).map_or(0, |_| packet.payload.len());
-        let legs = self.preamble.legs;
-        self.new_held.add(blocks::of_packet(legs, index as u32, packet.to_server, payload));
-        self.new_dropped_bytes += packet.dropped;
-        self.began.get_or_insert(packet.time);
-        self.last = packet.time;
-        let snaplen = self.preamble.snaplen.unwrap_or(SNAPLEN_MAX) as usize;
-        enhanced_packet(self.writer.get_mut(), index as u32, packet, snaplen);
+        let payload =
+            super::blocks::tcp_headers(packet.headers).map_or(0, |_| packet.payload.len());
+        let legs = section.preamble.legs;
+        section.new_held.add(super::blocks::of_packet(
+            legs,
+            index as u32,
+            packet.to_server,
+            payload,
+        ));
+        section.new_dropped_bytes += packet.dropped;
+        section.began.get_or_insert(packet.time);
+        section.last = packet.time;
+        let snaplen = section.preamble.snaplen.unwrap_or(SNAPLEN_MAX) as usize;
+        enhanced_packet(blocks, index as u32, packet, snaplen);
         Ok(())
     }
 
     fn name(&mut self, address: IpAddr, name: &str) -> io::Result<()> {
-        if !self.names.insert((address, name.to_owned())) {
+        if !self.section.names.insert((address, name.to_owned())) {
             return Ok(());
         }
         let names = vec![Cow::Borrowed(name)];
@@ -198,7 +235,8 @@ impl PacketWriter for Section {
             IpAddr::V4(ip_addr) => Record::Ipv4(Ipv4Record { ip_addr, names }),
             IpAddr::V6(ip_addr) => Record::Ipv6(Ipv6Record { ip_addr, names }),
         };
-        self.block(NameResolutionBlock { records: vec![record], options: Vec::new() })
+        let block = NameResolutionBlock { records: vec![record], options: Vec::new() };
+        self.section.block(block, self.blocks)
     }
 }
 

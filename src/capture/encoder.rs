@@ -1,0 +1,210 @@
+//! Events to packets to blocks, the same for every output.
+//!
+//! The encoder appends whole blocks to a buffer that the caller owns.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+
+use super::blocks::{self, Held};
+use super::options::{CaptureStats, PcapngOptions};
+use super::output::{Output, Place};
+use super::secrets::{Secrets, Wait};
+use super::section::{Preamble, Section};
+use crate::event::{Event, EventKind};
+use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+
+/// What the blocks that were not yet handed over begin with.
+enum Pending {
+    /// A section's header, which nothing may come before.
+    Header,
+    /// Anything else.
+    Blocks,
+}
+
+/// Whether packets should wait for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// They may be about to come.
+    Awaited,
+    /// There is nothing to wait for.
+    NotAwaited,
+}
+
+/// Encodes events as the blocks of a capture.
+pub(super) struct Encoder {
+    conversations: Conversations,
+    segment_size: SegmentSize,
+    section: Section,
+    secrets: Option<Secrets>,
+    pending: Pending,
+    stats: CaptureStats,
+    /// What all blocks hold that were handed over.
+    held: Held,
+}
+
+impl Encoder {
+    /// An encoder whose section has begun, but whose header was not written.
+    pub(super) fn new(options: PcapngOptions) -> io::Result<Self> {
+        let PcapngOptions {
+            legs,
+            segment_size,
+            snaplen,
+            comment,
+            tls_keylog,
+            isn_seed,
+            environment,
+        } = options;
+        Ok(Self {
+            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
+            segment_size,
+            section: Section::new(Preamble { legs, snaplen, comment, environment })?,
+            secrets: tls_keylog.map(Secrets::new),
+            pending: Pending::Blocks,
+            stats: CaptureStats::default(),
+            held: Held::default(),
+        })
+    }
+
+    /// What the capture holds. Clones count the same.
+    pub(super) fn stats(&self) -> CaptureStats {
+        self.stats.clone()
+    }
+
+    /// Writes at most this many packets from now on.
+    pub(super) const fn limit_packets(&mut self, packets: Option<u64>) {
+        self.section.packets_left = packets;
+    }
+
+    /// Whether no packet may be written any more.
+    pub(super) fn is_full(&self) -> bool {
+        self.section.packets_left == Some(0)
+    }
+
+    /// Whether the capture has keys, so that blocks may have to wait for them.
+    pub(super) const fn has_secrets(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// More than the packets of an event take: their data, and for each segment of it, and for
+    /// what else comes with it, a block with headers and comments.
+    pub(super) fn room_for(&self, event: &Event) -> usize {
+        const BLOCK: usize = 256;
+        let len = if let EventKind::Data { bytes, .. } = &event.kind { bytes.len() } else { 0 };
+        len + (len / usize::from(self.segment_size.get()) + 64) * BLOCK
+    }
+
+    /// Begins a section: its header, keys of open connections, and room for later keys where
+    /// `place`, at which `blocks` will lie, can be patched. Returns whether there is such room;
+    /// the output must have it before keys come.
+    pub(super) fn begin_section(&mut self, blocks: &mut Vec<u8>, place: Place) -> bool {
+        self.section.restart(blocks);
+        self.pending = Pending::Header;
+        let Some(secrets) = &mut self.secrets else { return false };
+        secrets.begin_section(blocks, place);
+        matches!(place, Place::AtOffset(_))
+    }
+
+    /// Opens every live connection again, with new sequence numbers, in a section that has just
+    /// begun.
+    pub(super) fn continue_connections(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.conversations.renumber();
+        self.conversations.resume(&mut self.section.writing(blocks))
+    }
+
+    /// The beginning of a capture for a reader who comes now: a header, known keys, names, and the
+    /// handshakes of open connections. [`flush_acks`](Self::flush_acks) must come before it.
+    pub(super) fn late_subscriber(&self) -> io::Result<Vec<u8>> {
+        let mut blocks = Vec::new();
+        let mut section = self.section.new_alike()?;
+        section.restart(&mut blocks);
+        if let Some(secrets) = &self.secrets {
+            secrets.known(&mut blocks);
+        }
+        self.section.write_names(&mut section, &mut blocks)?;
+        self.conversations.resume(&mut section.writing(&mut blocks))?;
+        Ok(blocks)
+    }
+
+    /// Looks at an event for TLS, without writing it.
+    pub(super) fn observe(&mut self, event: &Event) {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.watch(event);
+        }
+    }
+
+    /// Appends the packets of an event.
+    pub(super) fn record(&mut self, event: &Event, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.conversations.event(event, &mut self.section.writing(blocks))
+    }
+
+    /// Appends the acknowledgments that are still owed.
+    pub(super) fn flush_acks(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.conversations.settle(&mut self.section.writing(blocks))
+    }
+
+    /// Ends the section.
+    pub(super) fn end(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.section.end(blocks)
+    }
+
+    /// Writes new keys into `output`, or into `blocks`, which it does not have yet.
+    pub(super) fn update_secrets(
+        &mut self,
+        wait: Wait,
+        blocks: &mut Vec<u8>,
+        output: Option<&mut dyn Output>,
+    ) -> io::Result<Keys> {
+        let Some(secrets) = &mut self.secrets else { return Ok(Keys::NotAwaited) };
+        // Before all packets that wait for them.
+        let at = match self.pending {
+            Pending::Header => self.section.header_len(),
+            Pending::Blocks => 0,
+        };
+        let awaited = secrets.update(wait, blocks, at, output)?;
+        Ok(if awaited { Keys::Awaited } else { Keys::NotAwaited })
+    }
+
+    /// Appends more room for keys if there is little left and `place`, at which `blocks` will lie,
+    /// can be patched; returns whether it did.
+    pub(super) fn reserve_secrets(&mut self, blocks: &mut Vec<u8>, place: Place) -> bool {
+        self.secrets.as_mut().is_some_and(|secrets| secrets.reserve(blocks, place))
+    }
+
+    /// Counts blocks, `len` bytes long, that were handed over.
+    pub(super) fn count(&mut self, len: usize) {
+        if len > 0 {
+            self.pending = Pending::Blocks;
+        }
+        let (held, dropped_bytes) = self.section.take_counts();
+        self.held.add(held);
+        self.stats.add(held.packets, len as u64, dropped_bytes);
+    }
+
+    /// What the capture holds without the blocks that were lost.
+    pub(super) fn without(&mut self, lost: &[u8]) -> Held {
+        self.count(0);
+        let held = self.held.without(blocks::held(lost, self.section.legs()));
+        self.stats.set_packets(held.packets);
+        held
+    }
+}
+
+/// Conversations with numbers that nobody can guess from those before, from the standard
+/// library's hash keys; or with such that a seed fixes, the same with every version of Rust.
+fn conversations(config: ConversationConfig, isn_seed: Option<u64>) -> Conversations {
+    let mut count = 0_u64;
+    let isn: Box<dyn FnMut() -> u32 + Send> = if let Some(seed) = isn_seed {
+        // Knuth's multiplicative hash: neighbors come to lie far apart.
+        Box::new(move || {
+            count += 1;
+            (seed.wrapping_add(count).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+        })
+    } else {
+        let keys = RandomState::new();
+        Box::new(move || {
+            count += 1;
+            keys.hash_one(count) as u32
+        })
+    };
+    Conversations::new(config, isn)
+}
