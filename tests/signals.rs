@@ -166,9 +166,16 @@ fn close_the_terminal(prefix: &[&str], folder: &Path) -> (Vec<PathBuf>, bool) {
         assert_eq!(ended.code(), Some(0), "{said}");
         false
     } else {
-        // It takes in what it has ignored once it does something that it would do later.
-        let alive = tunnel.try_wait().unwrap().is_none();
         let pid = rustix::process::Pid::from_child(&tunnel);
+        // Signals are handled one after another: when a later one was answered, so was the hangup.
+        for answered in 1..=3 {
+            rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+            until("it does not answer", || {
+                let said = fs::read_to_string(&errors).unwrap();
+                (said.matches(" open of ").count() >= answered).then_some(())
+            });
+        }
+        let alive = tunnel.try_wait().unwrap().is_none();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let ended = until("it goes on", || tunnel.try_wait().unwrap());
         assert!(ended.success(), "{ended}");

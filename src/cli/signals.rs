@@ -57,7 +57,9 @@ impl Signals {
     /// Watches for signals on a thread of its own, until the process ends. When this returns they
     /// are caught.
     pub(super) fn watch(self) -> io::Result<()> {
-        let hangup = self.rotate.is_some() || !is_hangup_ignored();
+        // Once SIGHUP is caught, the kernel no longer tells that it was ignored.
+        let is_protected = is_hangup_ignored();
+        let hangup = self.rotate.is_some() || !is_protected;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (ready, is_ready) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -65,7 +67,7 @@ impl Signals {
                 match Caught::new(hangup) {
                     Ok(caught) => {
                         let _ = ready.send(Ok(()));
-                        self.obey(caught).await;
+                        self.obey(caught, is_protected).await;
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -76,8 +78,9 @@ impl Signals {
         is_ready.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 
-    async fn obey(mut self, mut caught: Caught) {
-        let (terminal, is_protected) = (ControllingTerminal::open(), is_hangup_ignored());
+    /// Acts on signals as they come. One that is protected outlives its terminal, as `nohup` asks.
+    async fn obey(mut self, mut caught: Caught, is_protected: bool) {
+        let terminal = ControllingTerminal::open();
         let mut is_stopping = false;
         loop {
             tokio::select! {
