@@ -1,5 +1,6 @@
 //! Connects that something outside the tunnel has caught, on their way to the workers.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -28,7 +29,31 @@ pub struct Catcher {
 }
 
 /// One worker's end.
-pub(super) type Catching = UnboundedReceiver<Connect>;
+pub(super) struct Catching {
+    /// What came for workers that will not be; first in line.
+    inherited: VecDeque<Connect>,
+    receiver: UnboundedReceiver<Connect>,
+}
+
+impl Catching {
+    /// The next connect; `None` where no catcher is left. Nothing is lost if it is not awaited to
+    /// its end.
+    pub(super) async fn recv(&mut self) -> Option<Connect> {
+        match self.inherited.pop_front() {
+            Some(connect) => Some(connect),
+            None => self.receiver.recv().await,
+        }
+    }
+
+    /// Closes another worker's end, so that its connects come here from now on, and takes over
+    /// those that it has already.
+    pub(super) async fn take_over(&mut self, mut other: Self) {
+        other.receiver.close();
+        while let Some(connect) = other.recv().await {
+            self.inherited.push_back(connect);
+        }
+    }
+}
 
 /// A connect that was caught.
 pub(super) struct Connect {
@@ -43,7 +68,8 @@ impl Catcher {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| unbounded_channel()).unzip();
         let catcher = Self { workers: senders.into(), next: Arc::default() };
-        (catcher, receivers.into_iter().map(Some).collect())
+        let end = |receiver| Some(Catching { inherited: VecDeque::new(), receiver });
+        (catcher, receivers.into_iter().map(end).collect())
     }
 
     /// Has the tunnel reach `destination` and answer `caught`, which is dropped unanswered where

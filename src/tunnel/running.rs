@@ -138,8 +138,14 @@ impl Tunnel {
 
     async fn relay_here(mut self) -> Result<Summary, RunError> {
         self.workers = 1;
-        // What would bring connects to the other workers is gone, so that none waits there.
-        self.catching.truncate(1);
+        // There is only one worker, who serves what was or would be caught for the others, too.
+        let mut ends = std::mem::take(&mut self.catching).into_iter().flatten();
+        if let Some(mut first) = ends.next() {
+            for other in ends {
+                first.take_over(other).await;
+            }
+            self.catching.push(Some(first));
+        }
         let chosen = self.io.backend;
         let (shared, threads, pool) = self.start()?;
         drop(pool);

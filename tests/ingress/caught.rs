@@ -4,11 +4,12 @@ use std::io::Write;
 use std::sync::mpsc::channel;
 
 use tcp_tunn::event::{CloseReason, Endpoint, EventKind, Process};
-use tcp_tunn::tunnel::Builder;
+use tcp_tunn::tunnel::{Backend, Builder};
 
 use super::ways::Program;
 use super::{accept, read, refusing, server};
 use crate::support::events::{Events, PATIENCE, check_contract};
+use crate::support::skip::skip_without_kernel_feature;
 use crate::support::tunnel::Running;
 
 #[test]
@@ -54,4 +55,29 @@ fn connect_caught_after_the_end_is_dropped() {
     let (sender, result) = channel();
     catcher.catch(refusing(), None, Program(sender));
     assert!(result.recv_timeout(PATIENCE).is_err(), "the program hears that nobody answers");
+}
+
+#[test]
+fn every_connect_is_served_by_a_tunnel_on_the_callers_thread() {
+    const CONNECTS: usize = 8;
+    let (listener, address) = server();
+    let (sender, clients) = channel();
+    let Ok(mut tunnel) = Builder::default().workers(4).io(Backend::Uring).bind() else {
+        return skip_without_kernel_feature("io_uring");
+    };
+    let (catcher, handle) = (tunnel.catcher(), tunnel.handle());
+    // With several workers these would be spread over them; there is only the caller's.
+    for _ in 0..CONNECTS {
+        catcher.catch(address, None, Program(sender.clone()));
+    }
+    let program = std::thread::spawn(move || {
+        let clients: Vec<_> =
+            (0..CONNECTS).map(|_| clients.recv_timeout(PATIENCE).unwrap().unwrap()).collect();
+        let servers: Vec<_> = clients.iter().map(|_| accept(&listener)).collect();
+        drop((clients, servers));
+        handle.stop();
+    });
+    let summary = tokio_uring::start(tunnel.run_here()).unwrap();
+    program.join().unwrap();
+    assert_eq!(summary.counts.connections, CONNECTS as u64);
 }

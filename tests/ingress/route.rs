@@ -1,6 +1,7 @@
 //! Who decides where a client goes.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tcp_tunn::event::CloseReason;
 use tcp_tunn::tunnel::{Address, Arrival, Builder, Decision, Tunnel};
@@ -59,4 +60,23 @@ fn rejected_client_is_told_or_reset_and_counted() {
     // RFC 1928: connection not allowed by ruleset.
     assert_eq!(read_to_end(&client)[..4], [5, 0, 5, 2]);
     assert_eq!(tunnel.stop().counts.rejected, 1);
+}
+
+#[test]
+fn panic_of_a_route_rejects_the_client_only() {
+    let (listener, address) = server();
+    let calls = AtomicUsize::new(0);
+    let route = move |arrival: &Arrival| {
+        assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 0, "out of order");
+        Decision::Connect(arrival.wanted.clone())
+    };
+    let tunnel = Running::start(Tunnel::builder(LOCAL, address).workers(1).route_by(route));
+    let mut client = patient(tunnel.connect());
+    assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let mut next = patient(tunnel.connect());
+    next.write_all(b"served").unwrap();
+    assert_eq!(read(&accept(&listener)), *b"served");
+    drop(next);
+    let summary = tunnel.stop();
+    assert_eq!((summary.counts.rejected, summary.counts.connections), (1, 1));
 }
