@@ -1,5 +1,7 @@
 //! `tcp_tunn run` as its user sees it.
 
+mod crowd;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
