@@ -1,16 +1,12 @@
-//! Addresses as people write them.
+//! An address to listen on or to connect to, and what can be wrong with one.
 
 use std::convert::Infallible;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use thiserror::Error;
-
-use crate::net;
 
 /// Where to listen or to connect to.
 ///
@@ -161,166 +157,7 @@ impl From<Infallible> for AddressError {
 }
 
 /// What `sockaddr_un` has room for, without the NUL at the end (unix(7)).
-const MAX_PATH: usize = 107;
-
-/// The ports of schemes that people copy from elsewhere (IANA's registry of service names).
-const PORTS: [(&str, u16); 24] = [
-    ("amqp", 5672),
-    ("amqps", 5671),
-    ("ftp", 21),
-    ("http", 80),
-    ("https", 443),
-    ("imap", 143),
-    ("imaps", 993),
-    ("ldap", 389),
-    ("ldaps", 636),
-    ("memcached", 11211),
-    ("mongodb", 27017),
-    ("mqtt", 1883),
-    ("mqtts", 8883),
-    ("mysql", 3306),
-    ("nats", 4222),
-    ("postgres", 5432),
-    ("postgresql", 5432),
-    ("redis", 6379),
-    ("rediss", 6379),
-    ("smtp", 25),
-    ("ssh", 22),
-    ("telnet", 23),
-    ("ws", 80),
-    ("wss", 443),
-];
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(input: &str) -> Result<Self, AddressError> {
-        if let Some(path) = input.strip_prefix("unix:") {
-            return unix(path.as_ref());
-        }
-        if input.contains(char::is_whitespace) {
-            return Err(AddressError::Space { input: input.to_owned() });
-        }
-        match input.split_once("://") {
-            Some((scheme, rest)) => url(scheme, rest),
-            None => plain(input),
-        }
-    }
-}
-
-/// The path of a unix socket.
-fn unix(path: &OsStr) -> Result<Address, AddressError> {
-    let input = || format!("unix:{}", path.display());
-    match path.len() {
-        0 => Err(AddressError::MissingPath { input: input() }),
-        len if len > MAX_PATH => Err(AddressError::LongPath { input: input(), len }),
-        _ => Ok(Address::Unix(path.into())),
-    }
-}
-
-/// A URL, of which the host and the port count. The user and the password are never shown.
-fn url(scheme: &str, rest: &str) -> Result<Address, AddressError> {
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match plain(host) {
-        Err(AddressError::MissingPort { .. }) => {
-            let scheme = scheme.to_ascii_lowercase();
-            let known = PORTS.iter().find(|(name, _)| *name == scheme);
-            let Some((_, port)) = known else {
-                let input = format!("{scheme}://{host}");
-                return Err(AddressError::UnknownScheme { input, scheme });
-            };
-            plain(&format!("{}:{port}", host.trim_end_matches(':')))
-        }
-        // A number alone is a host's, not a port.
-        Ok(_) if host.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err(AddressError::BadHost { input: host.to_owned(), host: host.to_owned() })
-        }
-        found => found,
-    }
-}
-
-/// Anything but a URL and a path.
-fn plain(input: &str) -> Result<Address, AddressError> {
-    let owned = || input.to_owned();
-    if let Ok(address) = input.parse::<SocketAddr>() {
-        return Ok(Address::Ip(address));
-    }
-    if !input.is_empty() && input.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = port(input, input)?;
-        return Ok(Address::Ip((Ipv4Addr::LOCALHOST, port).into()));
-    }
-    if let Some(scoped) = scoped(input) {
-        return scoped.map(Address::Ip);
-    }
-    if let Some(error) = unbracketed_ipv6(input) {
-        return Err(error);
-    }
-    if matches!(input, "" | ":") {
-        return Err(AddressError::BadHost { input: owned(), host: String::new() });
-    }
-    let Some((host, number)) = input.rsplit_once(':') else {
-        return Err(AddressError::MissingPort { input: owned() });
-    };
-    if number.is_empty() || host.ends_with(':') && !host.starts_with('[') {
-        return Err(AddressError::MissingPort { input: host.trim_end_matches(':').to_owned() });
-    }
-    let port = port(input, number)?;
-    match host {
-        "" | "*" => Ok(Address::Any { port }),
-        host if is_host_name(host) => Ok(Address::Name { host: host.to_owned(), port }),
-        _ => Err(AddressError::BadHost { input: owned(), host: host.to_owned() }),
-    }
-}
-
-fn port(input: &str, port: &str) -> Result<u16, AddressError> {
-    // `u16::from_str` takes a sign.
-    let number = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
-    number.ok_or_else(|| AddressError::BadPort { input: input.to_owned(), port: port.to_owned() })
-}
-
-/// `[fe80::1%eth0]:80`, and the same without brackets or a port, which says what is missing.
-fn scoped(input: &str) -> Option<Result<SocketAddr, AddressError>> {
-    let (ip, rest) = input.split_once('%')?;
-    let owned = || input.to_owned();
-    let ip: Ipv6Addr = ip.strip_prefix('[').unwrap_or(ip).parse().ok()?;
-    let Some((name, number)) = rest.split_once("]:") else {
-        let name = rest.trim_end_matches(']');
-        let (name, port) = name.rsplit_once(':').unwrap_or((name, "80"));
-        let port = port.parse().unwrap_or(80);
-        let suggested = format!("{ip}%{name}");
-        return Some(Err(AddressError::MissingBrackets { input: owned(), suggested, port }));
-    };
-    let Some(scope) = net::interface_number(name) else {
-        let name = name.to_owned();
-        return Some(Err(AddressError::UnknownInterface { input: owned(), name }));
-    };
-    Some(port(input, number).map(|port| SocketAddrV6::new(ip, port, 0, scope).into()))
-}
-
-/// `::1:80` and `[::1]`: what is meant is clear, what is missing too.
-fn unbracketed_ipv6(input: &str) -> Option<AddressError> {
-    let bare = input.trim_matches(|c| matches!(c, '[' | ']'));
-    if bare.len() < input.len() && bare.parse::<IpAddr>().is_ok() {
-        return Some(AddressError::MissingPort { input: input.to_owned() });
-    }
-    let (host, port) = input.rsplit_once(':')?;
-    if let (Ok(suggested), Ok(port)) = (host.parse::<Ipv6Addr>(), port.parse()) {
-        let suggested = suggested.to_string();
-        return Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port });
-    }
-    let suggested = input.parse::<Ipv6Addr>().ok()?.to_string();
-    Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port: 80 })
-}
-
-/// Whether a resolver could know it: letters, digits, `-`, `_` and dots (RFC 952, 1123; the
-/// underscore is there in practice), or anything beyond ASCII.
-fn is_host_name(host: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c) || !c.is_ascii();
-    // All digits and dots is an IP address gone wrong, which some resolvers would take.
-    let numeric = host.chars().all(|c| c.is_ascii_digit() || c == '.');
-    !host.is_empty() && host.len() <= 253 && host.chars().all(fits) && !numeric
-}
+pub(super) const MAX_PATH: usize = 107;
 
 impl Address {
     /// The same, if it can be connected to.
@@ -341,23 +178,11 @@ impl Address {
     }
 }
 
-impl TryFrom<&OsStr> for Address {
-    type Error = AddressError;
-
-    fn try_from(input: &OsStr) -> Result<Self, AddressError> {
-        if let Some(path) = input.as_bytes().strip_prefix(b"unix:") {
-            return unix(OsStr::from_bytes(path));
-        }
-        let not_utf8 = || AddressError::NotUtf8 { input: input.display().to_string() };
-        input.to_str().ok_or_else(not_utf8)?.parse()
-    }
-}
-
 impl TryFrom<OsString> for Address {
     type Error = AddressError;
 
     fn try_from(input: OsString) -> Result<Self, AddressError> {
-        OsString::from_vec(input.into_vec()).as_os_str().try_into()
+        input.as_os_str().try_into()
     }
 }
 
@@ -401,82 +226,11 @@ impl From<&Self> for Address {
 mod tests {
     use super::*;
 
-    fn error(input: &str) -> String {
-        input.parse::<Address>().expect_err(input).to_string()
-    }
-
-    #[test]
-    fn good_addresses_are_written_as_they_were_read() {
-        for good in ["127.0.0.1:80", "[::1]:0", "example.com:65535", "a_b-c:1", "unix:/run/x y"] {
-            assert_eq!(good.parse::<Address>().expect(good).to_string(), good);
-        }
-    }
-
-    #[test]
-    fn addresses_are_read_as_people_type_them() {
-        for (typed, meant) in [
-            (":8080", "*:8080"),
-            ("*:8080", "*:8080"),
-            ("8080", "127.0.0.1:8080"),
-            ("localhost:8080", "localhost:8080"),
-            ("[fe80::1%1]:80", "[fe80::1%1]:80"),
-            ("[fe80::1%lo]:80", "[fe80::1%1]:80"),
-            ("http://example.com", "example.com:80"),
-            ("http://example.com:8000/a/b?c#d", "example.com:8000"),
-            ("HTTPS://example.com/", "example.com:443"),
-            ("https://[::1]", "[::1]:443"),
-            ("tcp://h:1234", "h:1234"),
-            ("redis://:secret@cache", "cache:6379"),
-            ("postgres://me:se:cr@et@db/name", "db:5432"),
-            ("postgresql://me@127.0.0.1:5433/name", "127.0.0.1:5433"),
-        ] {
-            assert_eq!(typed.parse::<Address>().expect(typed).to_string(), meant, "{typed}");
-        }
-    }
-
-    #[test]
-    fn bad_addresses_say_what_to_try() {
-        for (input, words) in [
-            ("example.com", "missing port in 'example.com' (try 'example.com:80')"),
-            ("127.0.0.1", "missing port in '127.0.0.1' (try '127.0.0.1:80')"),
-            ("[::1]", "missing port in '[::1]' (try '[::1]:80')"),
-            ("example.com:", "missing port in 'example.com' (try 'example.com:80')"),
-            ("example.com:http", "invalid port 'http' in 'example.com:http' (expected 1 to 65535)"),
-            ("example.com:65536", "invalid port '65536' in 'example.com:65536'"),
-            ("65536", "invalid port '65536' in '65536'"),
-            ("h:+1", "invalid port '+1' in 'h:+1'"),
-            ("::1:8080", "(try '[::1]:8080')"),
-            ("fe80::1", "missing brackets"),
-            ("fe80::1%eth0", "(try '[fe80::1%eth0]:80')"),
-            ("[fe80::1%no-such]:80", "unknown interface 'no-such'"),
-            ("foo://h", "'foo://h' needs a port (try 'foo://HOST:PORT')"),
-            ("tcp://h", "'tcp://h' needs a port"),
-            ("http://", "invalid host ''"),
-            ("127.0.0:80", "invalid host '127.0.0' in '127.0.0:80'"),
-            ("unix:", "missing path in 'unix:' (try 'unix:/run/name.sock')"),
-            ("a b:80", "'a b:80' contains a space (remove it)"),
-            ("", "invalid host '' in ''"),
-            (":", "invalid host '' in ':'"),
-        ] {
-            assert!(error(input).contains(words), "{input}: {}", error(input));
-        }
-        assert!(!error("http://me:secret@").contains("secret"));
-        assert!(!error("foo://me:secret@h").contains("secret"));
-    }
-
     #[test]
     fn port_zero_is_for_listeners() {
         for zero in ["127.0.0.1:0", "h:0", ":0"] {
             let address: Address = zero.parse().expect(zero);
             assert!(matches!(address.into_target(), Err(AddressError::ZeroPort { .. })), "{zero}");
         }
-    }
-
-    #[test]
-    fn path_keeps_its_bytes() {
-        let typed = OsStr::from_bytes(b"unix:/tmp/\xff");
-        let address = Address::try_from(typed).unwrap();
-        assert_eq!(address, Address::Unix(OsStr::from_bytes(b"/tmp/\xff").into()));
-        assert!(Address::try_from(OsStr::from_bytes(b"\xff:80")).is_err());
     }
 }

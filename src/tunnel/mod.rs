@@ -1,6 +1,7 @@
 //! Accepting, connecting and relaying: the tunnel itself.
 
 mod address;
+mod address_parsing;
 mod answer;
 mod arriving;
 mod backoff;
