@@ -21,9 +21,22 @@ pub(super) fn complain(what: impl Display) {
 
 /// Puts one line on stderr, at once, or several.
 pub(super) fn tell(lines: impl Display) {
-    let lines = printable(&lines.to_string());
+    let lines = printable(&without_errno(&lines.to_string()));
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{lines}").and_then(|()| stderr.flush());
+}
+
+/// The text without the number that [`io::Error`] puts after its sentence, as in `(os error 2)`.
+fn without_errno(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut parts = text.split(MARK);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |shown, part| {
+        match part.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(')') {
+            Some(rest) => shown + rest,
+            None => shown + MARK + part,
+        }
+    })
 }
 
 /// The lines, with nothing in them that a terminal would obey: a path may hold anything.
