@@ -219,12 +219,23 @@ fn failing_capture_fails_a_program_that_was_fine() {
     assert_eq!((text(&ran.stdout).as_str(), ran.status.code()), ("hello\n", Some(1)), "{ran:?}");
 }
 
+/// Also without `--`, and where they look like options with negative values.
+#[test]
+fn arguments_of_the_program_arrive_unchanged() {
+    let program = ["sh", "-c", "echo \"$@\"", "sh", "--count", "-5", "--idle-timeout", "-1s"];
+    for separator in [&[][..], &["--"]] {
+        let mut command = Command::new(TUNNEL);
+        let ran = command.args(["run", "-q"]).args(separator).args(program).output().unwrap();
+        assert_eq!(text(&ran.stdout), "--count -5 --idle-timeout -1s\n", "{ran:?}");
+    }
+}
+
 #[test]
 fn options_that_make_no_sense_with_run_are_refused() {
     for (options, words) in [
         (&["--pcap", "-"][..], "with run, stdout is the program's (try '--pcap FILE')"),
-        (&["--from", "127.0.0.1:0"], "'--from <ADDR>' cannot be used with"),
-        (&["--proxy", "127.0.0.1:0"], "'--proxy <ADDR>' cannot be used with"),
+        (&["--from", "127.0.0.1:0"], "'--from <ADDR>' cannot be used with run, which"),
+        (&["--proxy", "127.0.0.1:0"], "'--proxy <ADDR>' cannot be used with run, which"),
     ] {
         let ran = run(options, &["true"]);
         assert_eq!(ran.status.code(), Some(2), "{ran:?}");

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -17,6 +16,7 @@ use super::capture::CaptureArgs;
 use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
+use super::run_args;
 use super::values::{address, duration, size, some_duration, target, within};
 
 /// Where to begin.
@@ -39,21 +39,7 @@ DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 
 
 TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
 TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
-given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honoured.";
-
-/// What the help of `run` says at its end.
-const RUN_NOTES: &str = "\
-Each TCP connection that CMD or one of its children makes goes through the tunnel, and is shown and
-captured with the address that it goes to. Nothing has to be set up, and no right is needed. Stdin,
-stdout, stderr, the terminal, signals and the exit status are CMD's; what is shown goes to stderr.
-SSLKEYLOGFILE is set for CMD, and the secrets that it writes there go into the capture.
-
-Examples:
-  Show what curl and a server send, and open it decrypted in Wireshark:
-    tcp_tunn run --pcap out.pcapng -- curl https://example.com/
-
-  Show only what goes to a database:
-    tcp_tunn run --include :5432 -- ./manage.py migrate";
+given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
 
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =
@@ -277,13 +263,15 @@ where
     if is_run {
         words.remove(1);
     }
-    join_negative_values(&mut words);
     let command = if is_run { run_command() } else { Args::command() };
-    let command = command.mut_args(|arg| {
+    let command = command.mut_args(takes_negative_values).mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
     });
     let mut matches = command.try_get_matches_from(words)?;
-    let program = is_run.then(|| matches.remove_many(PROGRAM)).flatten();
+    if is_run {
+        run_args::refuse_useless(Args::command(), &matches)?;
+    }
+    let program = is_run.then(|| matches.remove_many(run_args::PROGRAM)).flatten();
     let mut args = Args::from_arg_matches(&matches)?;
     args.program = program.map(Iterator::collect).unwrap_or_default();
     if let Some(fifo) = args.extcap.fifo.take() {
@@ -314,66 +302,23 @@ where
     Ok(args)
 }
 
-/// Joins `--option -1` to `--option=-1`, which is a wrong value and not an unknown option.
-fn join_negative_values(words: &mut Vec<OsString>) {
-    let is_negative = |word: &OsString| {
-        let mut bytes = word.as_bytes().iter();
-        bytes.next() == Some(&b'-') && bytes.next().is_some_and(u8::is_ascii_digit)
-    };
-    let is_option = |word: &OsString| {
-        word.as_bytes().starts_with(b"--") && word.len() > 2 && !word.as_bytes().contains(&b'=')
-    };
-    // What follows -- is a program's.
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
-    for index in (1..end).rev() {
-        if is_negative(&words[index]) && is_option(&words[index - 1]) {
-            let value = words.remove(index);
-            words[index - 1].push("=");
-            words[index - 1].push(value);
-        }
+/// The names of values that are a number or begin with one.
+const NUMERIC: [&str; 4] = ["DUR", "SIZE", "BYTES", "N"];
+
+/// Lets `--option -1s` be a wrong value and not an unknown option. The arguments of a program stay
+/// as they are.
+fn takes_negative_values(arg: clap::Arg) -> clap::Arg {
+    let names = arg.get_value_names().unwrap_or_default();
+    if names.iter().any(|name| NUMERIC.contains(&name.as_str())) {
+        arg.allow_hyphen_values(true)
+    } else {
+        arg
     }
 }
 
-/// The name of the argument that is the program and its arguments.
-const PROGRAM: &str = "program";
-/// What `run` has no use for: it listens nowhere.
-const NOT_OF_RUN: [&str; 11] = [
-    "from",
-    "to",
-    "proxy",
-    "proxy_user",
-    "transparent",
-    "accept_proxy_protocol",
-    "generate",
-    "install_extcap",
-    "extcap_interfaces",
-    "extcap_dlts",
-    "extcap_config",
-];
-
 /// The command `tcp_tunn run`.
 pub(super) fn run_command() -> clap::Command {
-    let program = clap::Arg::new(PROGRAM)
-        .value_names(["CMD", "ARG"])
-        .value_parser(clap::value_parser!(OsString))
-        .num_args(1..)
-        .trailing_var_arg(true)
-        .required(true)
-        .help("The program to run, and its arguments");
-    let about = "Runs a program and shows what it and its children send and receive by TCP";
-    Args::command()
-        .mut_args(|arg| {
-            if NOT_OF_RUN.contains(&arg.get_id().as_str()) {
-                // They stay known to the code that reads the arguments.
-                arg.hide(true).env(Resettable::Reset).exclusive(true)
-            } else {
-                arg
-            }
-        })
-        .about(about)
-        .override_usage("tcp_tunn run [OPTIONS] [--] CMD [ARG...]")
-        .after_long_help(RUN_NOTES)
-        .arg(program)
+    run_args::command(Args::command())
 }
 
 impl Args {
@@ -424,6 +369,13 @@ mod tests {
         assert_eq!(args.relay.limits(), Limits::default());
         assert_eq!(args.sinks.options("x".to_owned()), SinkOptions::named("x"));
         assert!(args.relay.workers.is_none());
+    }
+
+    /// More threads than a test should start: the parser alone is asked.
+    #[test]
+    fn largest_number_of_workers_is_accepted() {
+        let args = parsed("--from 127.0.0.1:0 --to [::1]:80 --workers 1024");
+        assert_eq!(args.relay.workers, Some(*WORKERS.end()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod leaving;
 mod program;
 mod report;
 mod run;
+mod run_args;
 mod signals;
 mod status;
 mod stdio;
