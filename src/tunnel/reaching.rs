@@ -126,9 +126,13 @@ impl Reach {
 
     /// A failure before the server, which is a proxy's where there is one on the way.
     fn on_the_way(&self, reason: CloseReason) -> CloseReason {
-        match &self.worker.shared.outgoing.via {
-            Some(via) => connect_failed(&the_proxy(via, &reason)),
-            None => reason,
+        match (&self.worker.shared.outgoing.via, reason) {
+            // Its own words speak of the server.
+            (Some(via), CloseReason::Refused) => {
+                connect_failed(&the_proxy(via, &"connection refused"))
+            }
+            (Some(via), reason) => connect_failed(&the_proxy(via, &reason)),
+            (None, reason) => reason,
         }
     }
 }

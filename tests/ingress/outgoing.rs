@@ -1,6 +1,6 @@
 //! How servers are reached.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use socket2::SockRef;
@@ -69,6 +69,42 @@ fn failure_of_a_proxy_reads_as_one() {
     }
     plain.stop();
     guarded.stop();
+}
+
+/// A server that speaks no proxy's protocol: it answers the first bytes with these, and leaves.
+fn stranger(answer: &'static [u8]) -> SocketAddr {
+    let (listener, address) = server();
+    std::thread::spawn(move || {
+        let mut client = accept(&listener);
+        let _: [u8; 3] = read(&client);
+        client.write_all(answer).unwrap();
+    });
+    address
+}
+
+#[test]
+fn proxy_that_cannot_be_used_is_named_with_its_failure() {
+    for scheme in ["socks5", "http"] {
+        let cases = [
+            (refusing(), "connection refused"),
+            (stranger(b""), ""),
+            (stranger(b"220 mail.example ESMTP\r\n\r\n"), ""),
+        ];
+        for (proxy, words) in cases {
+            let events = Events::default();
+            let via = format!("{scheme}://me:secret@{proxy}").parse().unwrap();
+            let builder = Tunnel::builder(LOCAL, "127.0.0.1:1").sink(events.sink());
+            let tunnel = Running::start(builder.outgoing(Outgoing::default().via(Some(via))));
+            let mut client = patient(tunnel.connect());
+            let error = client.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            let CloseReason::ConnectFailed { message } = events.wait_for_close() else { panic!() };
+            let begin = format!("the proxy {scheme}://{proxy} cannot be used: ");
+            let why = message.strip_prefix(&begin).unwrap_or_else(|| panic!("{message}"));
+            assert!(!why.is_empty() && why.contains(words), "{message}");
+            tunnel.stop();
+        }
+    }
 }
 
 #[test]
