@@ -279,3 +279,22 @@ s, _ = l.accept(); s.sendall(s.recv(5)); s.close()
     assert_eq!(&answer, b"hello");
     assert!(tunnel.wait().unwrap().success());
 }
+
+#[test]
+fn program_s_connection_comes_from_the_address_and_port_that_are_bound() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap().port();
+    let bind = format!("127.0.0.9:{port}");
+    let from = thread::spawn(move || {
+        let (mut client, from) = listener.accept().unwrap();
+        client.write_all(b"hello\n").unwrap();
+        from.to_string()
+    });
+    let script = format!("read answer </dev/tcp/{}/{}; echo $answer", server.ip(), server.port());
+    let ran = run(&["--bind", &bind], &["bash", "-c", &script]);
+    assert_eq!(text(&ran.stdout), "hello\n", "{ran:?}");
+    assert_eq!(from.join().unwrap(), bind);
+    assert!(text(&ran.stderr).contains(&format!("{bind} -> {server}")), "{ran:?}");
+}
