@@ -97,10 +97,14 @@ fn payload_calls(io: &str, folder: &Path) -> (Vec<String>, Vec<String>) {
     // Both directions of both legs are in the capture.
     let captured = String::from_utf8_lossy(&fs::read(&pcap).unwrap()).matches(MARK).count();
     assert_eq!(captured, 2 * CLIENTS * REQUESTS);
-    // The tracer outlives what it traces, and writes this line last.
-    let end = format!("{id} +++ exited with 0 +++");
+    // The tracer outlives what it traces, and writes this line last. It pads short numbers.
+    let id = id.to_string();
+    let is_end = |line: &str| {
+        line.split_once(' ')
+            .is_some_and(|(of, event)| of == id && event.trim() == "+++ exited with 0 +++")
+    };
     let calls = until("the end of the trace", || {
-        fs::read_to_string(&trace).ok().filter(|calls| calls.lines().any(|line| line == end))
+        fs::read_to_string(&trace).ok().filter(|calls| calls.lines().any(is_end))
     });
     let calls = calls.lines().filter(|line| is_payload(line)).map(str::to_owned).collect();
     (ended.stderr, calls)
