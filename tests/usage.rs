@@ -85,7 +85,7 @@ fn edges_of_each_range_are_accepted_and_what_lies_beyond_is_not() {
     }
 }
 
-/// What the command line refuses beyond, the help says.
+/// The range that the parser enforces stands in the help.
 #[test]
 fn help_names_the_ranges() {
     let help = String::from_utf8(Process::run(&["--help"]).stdout).unwrap();

@@ -154,14 +154,17 @@ impl Format for Gzip {
         self.encoder.write_all(raw)?;
         // A flush ends with an empty stored block (RFC 1951, 3.2.4). One that finds much to write
         // leaves its end to the next.
-        let mut len = 0;
-        while !self.encoder.get_ref().ends_with(&[0, 0, 0xff, 0xff]) {
+        loop {
+            let before = self.encoder.get_ref().len();
             self.encoder.flush()?;
-            if std::mem::replace(&mut len, self.encoder.get_ref().len()) == len {
+            let compressed = self.encoder.get_mut();
+            if compressed.ends_with(&[0, 0, 0xff, 0xff]) {
+                return Ok(std::mem::take(compressed));
+            }
+            if compressed.len() == before {
                 return Err(io::Error::other("the compressor does not end its block"));
             }
         }
-        Ok(std::mem::take(self.encoder.get_mut()))
     }
 
     fn end(&mut self) -> io::Result<Vec<u8>> {

@@ -8,7 +8,7 @@ use std::io;
 use super::blocks::{self, Held};
 use super::options::{CaptureStats, PcapngOptions};
 use super::output::{Output, Place};
-use super::secrets::{Secrets, Wait};
+use super::secrets::{Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
 use crate::event::{Event, EventKind};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize};
@@ -19,15 +19,6 @@ enum Pending {
     Header,
     /// Anything else.
     Blocks,
-}
-
-/// Whether packets should wait for keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keys {
-    /// They may be about to come.
-    Awaited,
-    /// There is nothing to wait for.
-    NotAwaited,
 }
 
 /// Encodes events as the blocks of a capture.
@@ -160,8 +151,7 @@ impl Encoder {
             Pending::Header => self.section.header_len(),
             Pending::Blocks => 0,
         };
-        let awaited = secrets.update(wait, blocks, at, output)?;
-        Ok(if awaited { Keys::Awaited } else { Keys::NotAwaited })
+        secrets.update(wait, blocks, at, output)
     }
 
     /// Appends more room for keys if there is little left and `place`, at which `blocks` will lie,
@@ -180,8 +170,8 @@ impl Encoder {
         self.stats.add(held.packets, len as u64, dropped_bytes);
     }
 
-    /// What the capture holds without the blocks that were lost.
-    pub(super) fn without(&mut self, lost: &[u8]) -> Held {
+    /// Takes lost blocks out of the counts, and returns what the capture holds without them.
+    pub(super) fn discount(&mut self, lost: &[u8]) -> Held {
         self.count(0);
         let held = self.held.without(blocks::held(lost, self.section.legs()));
         self.stats.set_packets(held.packets);

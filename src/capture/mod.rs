@@ -32,9 +32,9 @@ pub use self::options::{
 };
 pub use self::over_ip::PcapOverIpSink;
 
-use self::encoder::{Encoder, Keys};
+use self::encoder::Encoder;
 use self::output::{Output, Stream};
-use self::secrets::Wait;
+use self::secrets::{Keys, Wait};
 use self::series::Series;
 use crate::event::{Event, Timestamp};
 use crate::sink::{Interest, Kept, Sink};
@@ -296,7 +296,7 @@ impl Sink for PcapngSink {
     fn salvage(&mut self) -> Option<Kept> {
         let mut lost = self.output.salvage();
         lost.append(&mut self.pending);
-        let [client_to_server, server_to_client] = self.encoder.without(&lost).payload;
+        let [client_to_server, server_to_client] = self.encoder.discount(&lost).payload;
         Some(Kept { client_to_server, server_to_client })
     }
 

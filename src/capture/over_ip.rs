@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
-use super::encoder::{Encoder, Keys};
+use super::encoder::Encoder;
 use super::options::{CaptureStats, PcapngOptions};
 use super::reader::Reader;
-use super::secrets::Wait;
+use super::secrets::{Keys, Wait};
 use super::{BATCH, HELD_MAX};
 use crate::event::{Event, Timestamp};
 use crate::sink::{Interest, OnSlow, Sink};

@@ -50,6 +50,15 @@ pub(super) enum Wait {
     NoLonger,
 }
 
+/// Whether packets should wait for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// They may be about to come.
+    Awaited,
+    /// There is nothing to wait for.
+    NotAwaited,
+}
+
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
     keylog: Keylog,
@@ -173,9 +182,9 @@ impl Secrets {
         pending: &mut Vec<u8>,
         at: usize,
         output: Option<&mut dyn Output>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Keys> {
         if self.written.is_empty() {
-            return Ok(false);
+            return Ok(Keys::NotAwaited);
         }
         let is_last = matches!(wait, Wait::NoLonger);
         if is_last || self.polled.is_none_or(|polled| polled.elapsed() >= POLL_INTERVAL) {
@@ -184,11 +193,12 @@ impl Secrets {
             self.write_new(pending, at, output)?;
         }
         Ok(match wait {
-            Wait::UntilDue(now) => self.is_holding(now),
+            Wait::UntilDue(now) if self.is_holding(now) => Keys::Awaited,
+            Wait::UntilDue(_) => Keys::NotAwaited,
             Wait::NoLonger => {
                 self.awaited.clear();
                 self.holding = None;
-                false
+                Keys::NotAwaited
             }
         })
     }

@@ -22,7 +22,7 @@ use pcap_file::pcapng::blocks::section_header::{SectionHeaderBlock, SectionHeade
 use pcap_file::pcapng::{PcapNgBlock, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 
-use super::blocks::Held;
+use super::blocks::{self, Held};
 use super::options::Environment;
 use crate::event::Timestamp;
 use crate::packet::{Interface, Legs, Packet, PacketWriter};
@@ -111,7 +111,8 @@ impl Section {
         Self::new(self.preamble.clone())
     }
 
-    /// Begins anew, with a header. The limit of packets stays.
+    /// Starts the next section with its header. It has no packets and no names yet; the limit of
+    /// packets stays.
     pub(super) fn restart(&mut self, blocks: &mut Vec<u8>) {
         self.names.clear();
         self.counts = [Count::default(); 2];
@@ -196,7 +197,7 @@ impl PacketWriter for SectionWriter<'_> {
     type Error = io::Error;
 
     fn packet(&mut self, packet: &Packet<'_>) -> io::Result<()> {
-        let Self { section, blocks } = self;
+        let Self { section, blocks: appended } = self;
         match &mut section.packets_left {
             Some(0) => return Ok(()),
             Some(left) => *left -= 1,
@@ -209,20 +210,14 @@ impl PacketWriter for SectionWriter<'_> {
         let count = &mut section.counts[index];
         count.packets += 1;
         count.gaps += u64::from(packet.dropped > 0);
-        let payload =
-            super::blocks::tcp_headers(packet.headers).map_or(0, |_| packet.payload.len());
+        let payload = blocks::tcp_headers(packet.headers).map_or(0, |_| packet.payload.len());
         let legs = section.preamble.legs;
-        section.new_held.add(super::blocks::of_packet(
-            legs,
-            index as u32,
-            packet.to_server,
-            payload,
-        ));
+        section.new_held.add(blocks::of_packet(legs, index as u32, packet.to_server, payload));
         section.new_dropped_bytes += packet.dropped;
         section.began.get_or_insert(packet.time);
         section.last = packet.time;
         let snaplen = section.preamble.snaplen.unwrap_or(SNAPLEN_MAX) as usize;
-        enhanced_packet(blocks, index as u32, packet, snaplen);
+        enhanced_packet(appended, index as u32, packet, snaplen);
         Ok(())
     }
 

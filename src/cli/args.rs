@@ -269,7 +269,7 @@ where
     });
     let mut matches = command.try_get_matches_from(words)?;
     if is_run {
-        run_args::refuse_useless(Args::command(), &matches)?;
+        run_args::refuse_useless(Args::command(), &ANSWERS, &matches)?;
     }
     let program = is_run.then(|| matches.remove_many(run_args::PROGRAM)).flatten();
     let mut args = Args::from_arg_matches(&matches)?;
@@ -318,7 +318,7 @@ fn takes_negative_values(arg: clap::Arg) -> clap::Arg {
 
 /// The command `tcp_tunn run`.
 pub(super) fn run_command() -> clap::Command {
-    run_args::command(Args::command())
+    run_args::command(Args::command(), &ANSWERS)
 }
 
 impl Args {

@@ -24,41 +24,36 @@ Examples:
 /// The name of the argument that is the program and its arguments.
 pub(super) const PROGRAM: &str = "program";
 /// What `run` has no use for: it listens nowhere.
-const NOT_OF_RUN: [&str; 11] = [
-    "from",
-    "to",
-    "proxy",
-    "proxy_user",
-    "transparent",
-    "accept_proxy_protocol",
-    "generate",
-    "install_extcap",
-    "extcap_interfaces",
-    "extcap_dlts",
-    "extcap_config",
-];
+const LISTENING: [&str; 6] =
+    ["from", "to", "proxy", "proxy_user", "transparent", "accept_proxy_protocol"];
 
-/// Refuses an option of [`NOT_OF_RUN`] that is given.
+/// Refuses an option that listens, or one of `answers`, which start nothing.
 pub(super) fn refuse_useless(
     mut command: clap::Command,
+    answers: &[&str],
     matches: &ArgMatches,
 ) -> Result<(), clap::Error> {
     let is_given = |arg: &&clap::Arg| {
         let id = arg.get_id().as_str();
-        NOT_OF_RUN.contains(&id) && matches.value_source(id) == Some(ValueSource::CommandLine)
+        (LISTENING.contains(&id) || answers.contains(&id))
+            && matches.value_source(id) == Some(ValueSource::CommandLine)
     };
     // An argument is written with its value's name once the command is built.
     command.build();
     let Some(arg) = command.get_arguments().find(is_given) else { return Ok(()) };
-    let what = format!(
-        "the argument '{}' cannot be used with run, which listens nowhere (leave it out)",
-        arg.to_string().trim_end_matches("...")
-    );
+    let why = if answers.contains(&arg.get_id().as_str()) {
+        "run (leave out 'run' and the program)"
+    } else {
+        "run, which listens nowhere (leave it out)"
+    };
+    let name = arg.to_string();
+    let name = name.trim_end_matches("...");
+    let what = format!("the argument '{name}' cannot be used with {why}");
     Err(command.error(ErrorKind::ArgumentConflict, what))
 }
 
 /// The command `tcp_tunn run`, made from the one with all options.
-pub(super) fn command(all: clap::Command) -> clap::Command {
+pub(super) fn command(all: clap::Command, answers: &[&str]) -> clap::Command {
     let program = clap::Arg::new(PROGRAM)
         .value_names(["CMD", "ARG"])
         .value_parser(clap::value_parser!(OsString))
@@ -68,7 +63,8 @@ pub(super) fn command(all: clap::Command) -> clap::Command {
         .help("The program to run, and its arguments");
     let about = "Runs a program and shows what it and its children send and receive by TCP";
     all.mut_args(|arg| {
-        if NOT_OF_RUN.contains(&arg.get_id().as_str()) {
+        let id = arg.get_id().as_str();
+        if LISTENING.contains(&id) || answers.contains(&id) {
             // They stay known to the code that reads the arguments.
             arg.hide(true).env(Resettable::Reset)
         } else {

@@ -78,7 +78,7 @@ impl Signals {
         is_ready.recv().unwrap_or_else(|gone| Err(io::Error::other(gone)))
     }
 
-    /// Acts on signals as they come. One that is protected outlives its terminal, as `nohup` asks.
+    /// Acts on signals as they come. A protected process outlives its terminal, as `nohup` asks.
     async fn obey(mut self, mut caught: Caught, is_protected: bool) {
         let terminal = ControllingTerminal::open();
         let mut is_stopping = false;

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use super::address::Address;
 use super::answer::{Answer, Failure};
 use super::connect::{Candidate, connect};
@@ -16,7 +18,6 @@ use super::shared::Worker;
 use crate::event::{CloseReason, Connected, Endpoint, Side};
 use crate::ingress::{Rejection, Via, encode_proxy_header};
 use crate::net::{ConnectOptions, Socket};
-use bytes::Bytes;
 
 /// A server that was reached.
 pub(super) struct Reached {
@@ -79,14 +80,14 @@ impl Reach {
     async fn server(&mut self) -> Result<(Socket, Connected, Bytes), Failure> {
         let shared = &self.worker.shared;
         let (outgoing, limit) = (&shared.outgoing, shared.limits.connect_timeout);
-        let found = self.found.as_mut().await.map_err(|reason| self.on_the_way(reason))?;
+        let found = self.found.as_mut().await.map_err(|reason| self.blame_proxy(reason))?;
         let found = shared.without_loops(self.listening, found, self.hops)?;
         // A proxy may be elsewhere.
         let held = self.source.as_ref().map(|(_, source)| *source);
         let source = held.filter(|_| outgoing.via.is_none()).or(outgoing.bind);
         let options = ConnectOptions { hops: self.hops.for_next(), source };
         let connected = connect(&found, limit, options).await;
-        let (server, mut connected) = connected.map_err(|reason| self.on_the_way(reason))?;
+        let (server, mut connected) = connected.map_err(|reason| self.blame_proxy(reason))?;
         let mut before = Bytes::new();
         if let Some(via) = &outgoing.via {
             before = self.through(via, &server).await?;
@@ -119,26 +120,26 @@ impl Reach {
                 let proxy_said = Some(reason.failure());
                 Failure { proxy_said, ..connect_failed(&reason).into() }
             }
-            Failed::Rejected { reason, .. } => connect_failed(&the_proxy(via, &reason)).into(),
-            Failed::Io(error) => connect_failed(&the_proxy(via, &error)).into(),
+            Failed::Rejected { reason, .. } => connect_failed(&unusable(via, &reason)).into(),
+            Failed::Io(error) => connect_failed(&unusable(via, &error)).into(),
         })
     }
 
-    /// A failure before the server, which is a proxy's where there is one on the way.
-    fn on_the_way(&self, reason: CloseReason) -> CloseReason {
+    /// Names the proxy in a failure to resolve or reach what comes first on the way.
+    fn blame_proxy(&self, reason: CloseReason) -> CloseReason {
         match (&self.worker.shared.outgoing.via, reason) {
             // Its own words speak of the server.
             (Some(via), CloseReason::Refused) => {
-                connect_failed(&the_proxy(via, &"connection refused"))
+                connect_failed(&unusable(via, &"connection refused"))
             }
-            (Some(via), reason) => connect_failed(&the_proxy(via, &reason)),
+            (Some(via), reason) => connect_failed(&unusable(via, &reason)),
             (None, reason) => reason,
         }
     }
 }
 
-/// Names a proxy as the one that failed.
-fn the_proxy(via: &Via, what: &impl Display) -> String {
+/// The message for a proxy that could not be reached or did not speak its protocol.
+fn unusable(via: &Via, what: &impl Display) -> String {
     format!("the proxy {via} cannot be used: {what}")
 }
 

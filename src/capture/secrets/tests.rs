@@ -61,7 +61,7 @@ impl Scene {
         // The log is to be looked at now.
         self.secrets.polled = None;
         let now = Wait::UntilDue(Timestamp(ms * MS));
-        self.secrets.update(now, &mut self.pending, 0, None).unwrap()
+        self.secrets.update(now, &mut self.pending, 0, None).unwrap() == Keys::Awaited
     }
 }
 
