@@ -142,9 +142,13 @@ fn connection_comes_from_the_address_that_was_chosen() {
 fn silent_peers_are_asked_whether_they_are_there() {
     let (listener, address) = server();
     let outgoing = Outgoing::default().keepalive(std::time::Duration::from_secs(60));
-    let tunnel = Running::start(Tunnel::builder(LOCAL, address).outgoing(outgoing));
+    let events = Events::default();
+    let builder = Tunnel::builder(LOCAL, address).outgoing(outgoing).sink(events.sink());
+    let tunnel = Running::start(builder);
     let client = tunnel.connect();
     let server = accept(&listener);
+    // The server's kernel accepts before the tunnel has learned of it.
+    events.wait_for(|event| matches!(event.kind, EventKind::Connected(_)));
     let own = [
         (tunnel.address, client.local_addr().unwrap()),
         (server.peer_addr().unwrap(), server.local_addr().unwrap()),
