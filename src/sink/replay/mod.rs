@@ -29,6 +29,7 @@ mod parse;
 mod render;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::io;
 
@@ -42,14 +43,17 @@ use crate::event::{Event, EventKind};
 /// [`finish`](Sink::finish). Nothing waits, and the times in the events are taken as they are.
 ///
 /// ```
-/// use tcp_tunn::console::{Console, ConsoleOptions};
+/// use tcp_tunn::event::Event;
 /// use tcp_tunn::sink::replay::{parse, replay};
 ///
 /// let line = r#"2026-01-02T12:00:00Z 1 data from=client leg=received offset=0 bytes="Hi!""#;
 /// let events = parse(line)?;
-/// let mut out = Vec::new();
-/// replay(&events, &mut Console::new(&mut out, ConsoleOptions::default()))?;
-/// assert!(String::from_utf8(out)?.ends_with(" |Hi!|\n"));
+/// let mut seen = Vec::new();
+/// replay(&events, &mut |event: &Event| {
+///     seen.push(event.clone());
+///     Ok(())
+/// })?;
+/// assert_eq!(seen, events);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

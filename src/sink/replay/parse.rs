@@ -6,11 +6,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::DateTime;
 
+use super::time;
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Process, Side, Timestamp, Totals, View,
+    Open, Process, Side, Totals, View,
 };
 
 /// Why text is not a list of events.
@@ -44,9 +44,8 @@ fn event(line: &str) -> Result<Event> {
     let mut words = line.splitn(4, ' ');
     let mut word = |name: &str| words.next().ok_or_else(|| format!("no {name}"));
     let time = word("time")?;
-    let time = DateTime::parse_from_rfc3339(time).map_err(|e| format!("time '{time}': {e}"))?;
-    let nanos = time.timestamp_nanos_opt().and_then(|nanos| u64::try_from(nanos).ok());
-    let time = Timestamp(nanos.ok_or("the time is before 1970 or after 2262")?);
+    let time = time::parse(time)
+        .ok_or_else(|| format!("time '{time}': not RFC 3339, or before 1970 or after 2554"))?;
     let connection = ConnectionId(number(word("connection")?, "connection")?);
     let name = word("event")?;
     let mut fields = Fields::read(words.next().unwrap_or_default())?;

@@ -2,22 +2,19 @@
 
 use std::fmt::{Display, Write};
 
-use chrono::{DateTime, SecondsFormat};
-
+use super::time;
 use crate::event::{CloseReason, Event, EventKind, Leg, Process, Totals, View};
 
 /// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
 /// events back.
 ///
-/// Two things do not survive: times after the year 2262, and bytes of a socket's path that are
-/// not UTF-8.
+/// Bytes of a socket's path that are not UTF-8 do not survive.
 pub fn render(events: &[Event]) -> String {
     let mut out = String::new();
     for event in events {
-        let time = DateTime::from_timestamp_nanos(i64::try_from(event.time.0).unwrap_or(i64::MAX));
-        let time = time.to_rfc3339_opts(SecondsFormat::Nanos, true);
+        time::write(event.time, &mut out);
         // Writing to memory does not fail.
-        let _ = write!(out, "{time} {}", event.connection);
+        let _ = write!(out, " {}", event.connection);
         kind(&event.kind, &mut out);
         out.push('\n');
     }
