@@ -76,12 +76,14 @@
 //!
 //! # Features
 //!
-//! All are on by default; a library user switches them off, `default-features = false`, and on
-//! again what is wanted:
+//! All are on by default. Without any (`default-features = false`), the crate has the tunnel, the
+//! transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
 //!
-//! - `cli` is the command line and what it depends on;
-//! - `compress` lets a capture be written compressed, to a name that ends in `.gz` or `.zst`;
-//! - `run` starts programs and catches their connects (`launch`); it needs x86_64 or aarch64.
+//! - `console`: the sink that prints ([`console`]);
+//! - `capture`: the sink that writes pcapng ([`capture`]) and the packets in it ([`packet`]);
+//! - `compress`: compresses a capture whose name ends in `.gz` or `.zst`; enables `capture`;
+//! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
+//! - `cli`: the command line; enables all the others.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
 //! ([`Builder::io`](tunnel::Builder::io)).
@@ -96,7 +98,9 @@
 //! boundaries are what the kernel delivered and mean nothing. A timestamp is taken when the I/O
 //! completed, not when a sink got to it.
 
+#[cfg(feature = "capture")]
 pub mod capture;
+#[cfg(feature = "console")]
 pub mod console;
 pub mod event;
 pub mod guide;
@@ -104,6 +108,7 @@ pub mod ingress;
 #[cfg(feature = "run")]
 pub mod launch;
 mod net;
+#[cfg(feature = "capture")]
 pub mod packet;
 mod relay;
 pub mod sink;

@@ -20,7 +20,7 @@ mod extcap;
 mod faults;
 mod fidelity;
 mod fixtures;
-#[cfg(all(feature = "cli", feature = "compress"))]
+#[cfg(feature = "cli")]
 mod full_disk;
 mod ingress;
 #[cfg(feature = "run")]
@@ -52,7 +52,7 @@ mod status;
 mod support;
 mod tidy;
 mod transform;
-#[cfg(all(feature = "cli", feature = "compress"))]
+#[cfg(feature = "cli")]
 mod two_writers;
 mod unix_sockets;
 #[cfg(feature = "cli")]

@@ -2,7 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+#[cfg(feature = "capture")]
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -30,12 +32,14 @@ pub fn create_file(path: &Path) -> io::Result<File> {
 
 /// Opens an existing FIFO to write to, under the same rules. Without a reader this waits for one,
 /// or fails, as `flags` say.
+#[cfg(feature = "capture")]
 pub(crate) fn open_fifo(path: &Path, flags: i32) -> io::Result<File> {
     let fifo = open(path, OpenOptions::new().write(true), flags)?;
     if fifo.metadata()?.file_type().is_fifo() { Ok(fifo) } else { Err(refused("it is no FIFO")) }
 }
 
 /// Whether `path` is a FIFO, and one that may be written to.
+#[cfg(feature = "capture")]
 pub(crate) fn is_fifo(path: &Path) -> io::Result<bool> {
     if !std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
         return Ok(false);
