@@ -1,5 +1,6 @@
 //! What the library brings with it, and how it looks to a crate that uses it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -15,29 +16,82 @@ fn text(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The dependencies that the manifest calls optional.
-fn optional() -> Vec<&'static str> {
-    let manifest = include_str!("../Cargo.toml");
-    let optional = manifest.lines().filter(|line| line.contains("optional = true"));
-    optional.filter_map(|line| line.split([' ', '=']).next()).collect()
+/// The manifest's table of that name: each key, and its value as written, on one line.
+fn table(manifest: &str, name: &str) -> BTreeMap<String, String> {
+    let (_, table) = manifest.split_once(&format!("\n[{name}]\n")).unwrap();
+    let table = table.split("\n[").next().unwrap();
+    let code = table.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    let table = code.collect::<Vec<_>>().join("\n").replace("[\n", "[").replace(",\n", ", ");
+    let entries = table.lines().filter_map(|line| line.split_once(" = "));
+    entries.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn quoted(value: &str) -> impl Iterator<Item = &str> {
+    value.split('"').skip(1).step_by(2)
+}
+
+/// The optional dependencies that `feature` switches on, by way of other features too.
+fn enabled(features: &BTreeMap<String, String>, feature: &str) -> BTreeSet<String> {
+    let below = quoted(&features[feature]).map(|word| match word.strip_prefix("dep:") {
+        Some(dependency) => BTreeSet::from([dependency.to_owned()]),
+        None => enabled(features, word),
+    });
+    below.flatten().collect()
+}
+
+/// The packages that come with a set of features: each name with its versions and features.
+fn tree(features: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let arguments =
+        ["tree", "--edges", "normal", "--prefix", "none", "--format", "{p} | {f}", "--features"];
+    let all = text(cargo(&[&arguments[..], &[features, "--no-default-features"]].concat()));
+    let mut packages = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in all.lines().map(|line| line.trim_end_matches(" (*)").replace(" (proc-macro)", "")) {
+        let (name, rest) = line.split_once(' ').unwrap();
+        packages.entry(name.to_owned()).or_default().insert(rest.to_owned());
+    }
+    packages
 }
 
 #[test]
-fn the_library_alone_brings_nothing_of_the_command_line() {
-    let tree = |more: &[&str]| {
-        text(cargo(&[&["tree", "--edges", "normal", "--prefix", "none"], more].concat()))
-    };
-    let has = |tree: &str, name: &str| tree.lines().any(|l| l.split(' ').next() == Some(name));
-    let (all, library) = (tree(&[]), tree(&["--no-default-features"]));
-    assert!(optional().contains(&"clap"), "{:?}", optional());
-    for name in optional() {
-        assert!(has(&all, name), "{name} should be in\n{all}");
-        assert!(!has(&library, name), "{name} should not be in\n{library}");
+fn feature_brings_only_its_own_dependencies() {
+    let manifest = include_str!("../Cargo.toml");
+    let features = table(manifest, "features");
+    let dependencies = table(manifest, "dependencies");
+    let optional: Vec<_> =
+        dependencies.iter().filter(|(_, value)| value.contains("optional = true")).collect();
+    assert!(enabled(&features, "cli").len() == optional.len(), "'cli' is all features");
+    for feature in ["", "capture", "compress", "console", "run", "cli"] {
+        let tree = tree(feature);
+        let wanted = if feature.is_empty() { BTreeSet::new() } else { enabled(&features, feature) };
+        for (name, _) in &optional {
+            let is_wanted = wanted.contains(*name);
+            assert_eq!(tree.contains_key(*name), is_wanted, "{name} with '{feature}'");
+        }
+        for (name, value) in dependencies.iter().filter(|(name, _)| tree.contains_key(*name)) {
+            check_written(name, value, &tree[name]);
+        }
     }
 }
 
+/// A dependency comes once, in a version and with the features that the manifest asks for.
+fn check_written(name: &str, written: &str, found: &BTreeSet<String>) {
+    let (version, features) = match written.split_once("features = [") {
+        Some((head, features)) => (head, features.split(']').next().unwrap()),
+        None => (written, ""),
+    };
+    let version = quoted(version).next().unwrap().trim_start_matches('=');
+    let found: Vec<_> = found.iter().filter(|found| found.contains(" | ")).collect();
+    let asked = found.iter().any(|found| {
+        let (found, has) = found.split_once(" | ").unwrap();
+        let has: Vec<_> = has.split(',').collect();
+        let mut missing = quoted(features).filter(|feature| !has.contains(feature));
+        found.starts_with(&format!("v{version}")) && missing.next().is_none()
+    });
+    assert!(asked, "{name}: {written} is not in {found:?}");
+}
+
 #[test]
-fn a_crate_of_somebody_else_builds_on_the_public_api_alone() {
+fn foreign_crate_builds_on_the_public_api() {
     let external = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/external");
     // The versions that everything else here is tested with.
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
@@ -65,17 +119,51 @@ fn a_crate_of_somebody_else_builds_on_the_public_api_alone() {
     assert_eq!(lines[1..last], said);
 }
 
-/// A fuzz target builds the command's own source, which a missing dependency would keep from
-/// building where nobody looks until the end.
+/// A fuzz target builds the command's own source. Where its manifest asks for another version or
+/// feature, the target fails to build, and nobody looks until the end.
 #[test]
-fn the_fuzz_targets_have_what_the_command_needs() {
+fn fuzz_manifest_asks_for_the_same_as_ours() {
     let read = |path| std::fs::read_to_string(path).unwrap();
     let (ours, fuzz) = (read("Cargo.toml"), read("fuzz/Cargo.toml"));
-    let (_, cli) = ours.split_once("\ncli = [").unwrap();
-    let (cli, _) = cli.split_once(']').unwrap();
-    let needed: Vec<_> = cli.split('"').filter_map(|word| word.strip_prefix("dep:")).collect();
-    assert!(needed.contains(&"clap"), "{needed:?}");
-    let missing = |name: &&&str| !fuzz.lines().any(|line| line.starts_with(&format!("{name} = ")));
-    let missing: Vec<_> = needed.iter().filter(missing).collect();
+    let features = table(&ours, "features");
+    let (ours, fuzz) = (table(&ours, "dependencies"), table(&fuzz, "dependencies"));
+    let of_command = quoted(&features["cli"]).filter_map(|word| word.strip_prefix("dep:"));
+    let missing: Vec<_> = of_command.filter(|name| !fuzz.contains_key(*name)).collect();
     assert!(missing.is_empty(), "fuzz/Cargo.toml lacks {missing:?}");
+    let plain = |value: &String| {
+        let value = value.replace(", optional = true", "");
+        let alone = value.strip_prefix("{ version = ").and_then(|rest| rest.strip_suffix(" }"));
+        alone.filter(|rest| !rest.contains(',')).map_or_else(|| value.clone(), str::to_owned)
+    };
+    for (name, value) in fuzz.iter().filter(|(name, _)| ours.contains_key(*name)) {
+        assert_eq!(plain(value), plain(&ours[name]), "{name} in fuzz/Cargo.toml");
+    }
+    // The fuzzer enables no feature of the tunnel that there is not.
+    let tunnel = fuzz["tcp_tunn"].split_once("features = [").unwrap().1;
+    let unknown: Vec<_> = quoted(tunnel).filter(|name| !features.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn fuzz_lock_has_the_versions_of_ours() {
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let (ours, fuzz) = (locked(&read("Cargo.lock")), locked(&read("fuzz/Cargo.lock")));
+    for (name, versions) in fuzz.iter().filter(|(name, _)| ours.contains_key(*name)) {
+        let others: Vec<_> = versions.difference(&ours[name]).collect();
+        assert!(
+            others.is_empty(),
+            "{name} {others:?} in fuzz/Cargo.lock, {:?} in ours",
+            ours[name]
+        );
+    }
+}
+
+/// The packages of a lock file, each with its versions.
+fn locked(lock: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut packages = BTreeMap::<_, BTreeSet<_>>::new();
+    for package in lock.split("[[package]]").skip(1) {
+        let mut words = quoted(package).map(str::to_owned);
+        packages.entry(words.next().unwrap()).or_default().insert(words.next().unwrap());
+    }
+    packages
 }
