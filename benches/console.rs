@@ -32,8 +32,8 @@ fn hexdump_plain(bencher: Bencher<'_, '_>, len: usize) {
 }
 
 #[divan::bench(args = [64, 64 * 1024])]
-fn hexdump_coloured(bencher: Bencher<'_, '_>, len: usize) {
-    rows(bencher, &Hexdump::coloured(&Palette::default()), &noise(len));
+fn hexdump_colored(bencher: Bencher<'_, '_>, len: usize) {
+    rows(bencher, &Hexdump::colored(&Palette::default()), &noise(len));
 }
 
 fn rows(bencher: Bencher<'_, '_>, hexdump: &Hexdump, bytes: &[u8]) {

@@ -34,7 +34,7 @@ fn main() -> support::Outcome {
 
 fn console() -> Console<std::io::Stdout> {
     let mut options = ConsoleOptions::default();
-    options.colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    options.color = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     Console::new(stdout(), options)
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a Debian package: the command, its manual page, completions and licences.
+# Makes a Debian package: the command, its manual page, completions and licenses.
 #
 #   scripts/package-deb.sh [dev]
 #

@@ -115,6 +115,12 @@ impl Direction {
     }
 }
 
+impl From<Side> for Direction {
+    fn from(side: Side) -> Self {
+        Self::from(side)
+    }
+}
+
 impl Not for Direction {
     type Output = Self;
 
@@ -248,7 +254,7 @@ impl Open {
 pub struct Connected {
     /// The address that answered.
     pub server: Endpoint,
-    /// The tunnel's own address towards the server.
+    /// The tunnel's own address toward the server.
     pub local: Endpoint,
 }
 

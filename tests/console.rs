@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
+use tcp_tunn::console::{Console, ConsoleOptions, Expression, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp, View};
 use tcp_tunn::sink::replay::replay;
 
@@ -122,11 +122,11 @@ fn jq_rebuilds_each_stream_from_json() {
     }
 }
 
-/// Whether a terminal only prints `text`: it has no controls but line feeds and colours, and
+/// Whether a terminal only prints `text`: it has no controls but line feeds and colors, and
 /// nothing that changes the direction of text.
 pub(crate) fn is_harmless(text: &str) -> bool {
-    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
-    let text = colours.replace_all(text, "");
+    let colors = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
+    let text = colors.replace_all(text, "");
     let commands = |c: char| {
         c != '\n'
             && (c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'))
@@ -137,13 +137,13 @@ pub(crate) fn is_harmless(text: &str) -> bool {
 #[test]
 fn no_traffic_and_no_name_commands_the_terminal() {
     assert!(!is_harmless("\x1b[2J") && !is_harmless("\u{9b}") && !is_harmless("\u{202e}"));
-    let any_byte = regex::bytes::Regex::new("(?s-u).").unwrap();
+    let any_byte = "(?s-u).".parse::<Expression>().unwrap();
     for events in conversations() {
         for kind in [Format::Hexdump, Format::Text, Format::Json] {
-            for colour in [false, true] {
+            for color in [false, true] {
                 let mut options = format(kind);
-                options.colour = colour;
-                options.grep = colour.then(|| any_byte.clone());
+                options.color = color;
+                options.grep = color.then(|| any_byte.clone());
                 assert!(is_harmless(&shown(&events, options)), "{kind:?}");
             }
         }
@@ -173,7 +173,7 @@ fn text_goes_on_only_where_nothing_is_left_out_between() {
     let all = "[1] -> see a\n... 9 bytes more\n[1] ->+\\xc3\n[1] -> \\xbcsee b\n\
                [1] ->+hidden\n... 1 byte more\n[1] -> see c\n";
     assert_eq!(shown(&events, options.clone()), all);
-    options.grep = Some(regex::bytes::Regex::new("see").unwrap());
+    options.grep = Some("see".parse::<Expression>().unwrap());
     let matching = "[1] -> see a\n... 9 bytes more\n[1] ->+\\xc3\n[1] -> \\xbcsee b\n\
                     [1] -> see c\n";
     assert_eq!(shown(&events, options), matching);
@@ -192,8 +192,8 @@ fn relative_times_count_from_what_happened_first_though_it_is_not_shown() {
 #[test]
 fn what_matches_is_marked_in_text_as_in_rows() {
     let mut options = format(Format::Text);
-    options.colour = true;
-    options.grep = Some(regex::bytes::Regex::new("b.d|x").unwrap());
+    options.color = true;
+    options.grep = Some("b.d|x".parse::<Expression>().unwrap());
     let text = shown(&chunks(1, &[b"a b-d\nc bxd\n", b"nothing"]), options);
     let text = text.replace("\x1b[0m", "");
     let marked: Vec<_> = text.lines().map(|line| line.split_once("-> ").unwrap().1).collect();

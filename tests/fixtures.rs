@@ -23,9 +23,9 @@ type Golden = (&'static str, fn(&[Event]) -> Vec<u8>);
 /// An output is tested when it has a line here.
 const GOLDEN: [Golden; 9] = [
     ("hexdump", |events| console(events, Format::Hexdump, false)),
-    ("hexdump-colour", |events| console(events, Format::Hexdump, true)),
+    ("hexdump-color", |events| console(events, Format::Hexdump, true)),
     ("text", |events| console(events, Format::Text, false)),
-    ("text-colour", |events| console(events, Format::Text, true)),
+    ("text-color", |events| console(events, Format::Text, true)),
     ("json", |events| console(events, Format::Json, false)),
     ("raw", |events| console(events, Format::Raw, false)),
     ("summary", summary),
@@ -33,9 +33,9 @@ const GOLDEN: [Golden; 9] = [
     ("both.pcapng", |events| capture(events, Legs::Both)),
 ];
 
-fn console(events: &[Event], format: Format, colour: bool) -> Vec<u8> {
+fn console(events: &[Event], format: Format, color: bool) -> Vec<u8> {
     let mut options = ConsoleOptions::default();
-    (options.format, options.colour, options.time) = (format, colour, TimeStyle::Utc);
+    (options.format, options.color, options.time) = (format, color, TimeStyle::Utc);
     let mut out = Vec::new();
     replay(events, &mut Console::new(&mut out, options)).unwrap();
     out

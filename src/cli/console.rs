@@ -10,9 +10,8 @@ use anstream::stream::RawStream;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::anyhow;
 use clap::ValueEnum;
-use regex::bytes::Regex;
 use rustix::termios::tcgetwinsize;
-use tcp_tunn::console::{Console, ConsoleOptions, Format, TimeStyle};
+use tcp_tunn::console::{Console, ConsoleOptions, Expression, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::sink::create_file;
 
@@ -82,8 +81,8 @@ pub(super) struct ConsoleArgs {
     ///
     /// Print only chunks that match this expression (the syntax of https://docs.rs/regex). It is
     /// matched against bytes; write bytes that are not text as in (?-u)\xff.
-    #[arg(long, value_name = "REGEX", value_parser = expression)]
-    grep: Option<Regex>,
+    #[arg(long, value_name = "REGEX")]
+    grep: Option<Expression>,
 
     /// Print how many bytes pass, but not the bytes
     #[arg(long, hide_short_help = true)]
@@ -95,15 +94,6 @@ fn bytes_shown(input: &str) -> Result<NonZero<u64>, String> {
         "0" => Err("invalid number '0' (expected at least 1; try '--hide-data')".to_owned()),
         _ => size(input),
     }
-}
-
-fn expression(input: &str) -> Result<Regex, String> {
-    Regex::new(input).map_err(|error| {
-        let error = error.to_string();
-        // What comes before is a drawing of several lines.
-        let what = error.rsplit("error: ").next().unwrap_or_default();
-        format!("{what} (the syntax is that of https://docs.rs/regex)")
-    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -162,22 +152,22 @@ impl ConsoleArgs {
     pub(super) fn open(&self, place: Place) -> anyhow::Result<Option<Shown>> {
         let Some(format) = self.format(place) else { return Ok(None) };
         let (stdout, stderr) = (io::stdout(), io::stderr());
-        let (name, output, colour) = match (&self.output, place) {
+        let (name, output, color) = match (&self.output, place) {
             (Some(path), _) => (path.display().to_string(), create_file(path), false),
             (None, Place::Stdout) => {
                 let file = stdout.as_fd().try_clone_to_owned().map(File::from);
-                ("stdout".to_owned(), file, wants_colour(&stdout))
+                ("stdout".to_owned(), file, wants_color(&stdout))
             }
             (None, Place::Stderr | Place::StderrIfAsked) => {
                 let file = stderr.as_fd().try_clone_to_owned().map(File::from);
-                ("stderr".to_owned(), file, wants_colour(&stderr))
+                ("stderr".to_owned(), file, wants_color(&stderr))
             }
         };
         let output = output.map_err(|error| {
             let hint = file_hint(&error);
             anyhow!("cannot write the console to {name}: {error} ({hint})")
         })?;
-        let mut options = self.options(format, colour);
+        let mut options = self.options(format, color);
         options.columns = columns(&output);
         let sink = Console::new(Patient(output), options);
         let is_stdout = place == Place::Stdout && self.output.is_none();
@@ -235,7 +225,7 @@ impl ConsoleArgs {
     fn options(&self, format: Format, auto: bool) -> ConsoleOptions {
         let mut options = ConsoleOptions::default();
         options.format = format;
-        options.colour = match self.color {
+        options.color = match self.color {
             Color::Auto => auto,
             Color::Always => true,
             Color::Never => false,
@@ -267,8 +257,8 @@ fn columns(output: &impl AsFd) -> Option<usize> {
     size.map(|size| size.ws_col.into())
 }
 
-/// Whether colours are for whoever reads `stream`: by NO_COLOR, CLICOLOR and CLICOLOR_FORCE, TERM
+/// Whether colors are for whoever reads `stream`: by NO_COLOR, CLICOLOR and CLICOLOR_FORCE, TERM
 /// and whether it is a terminal (<https://no-color.org>, <https://bixense.com/clicolors>).
-pub(super) fn wants_colour(stream: &impl RawStream) -> bool {
+pub(super) fn wants_color(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) == ColorChoice::Always
 }

@@ -12,7 +12,7 @@ use tcp_tunn::tunnel::{Builder, Launched, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
 
 use super::args::Args;
-use super::console::wants_colour;
+use super::console::wants_color;
 use super::counters::{self, Captures, Gauge};
 use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
@@ -136,7 +136,7 @@ fn log_to(stderr: &Stderr, verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let colored = wants_colour(&io::stderr());
+    let colored = wants_color(&io::stderr());
     let log = tracing_subscriber::fmt().with_max_level(level);
     log.with_ansi(colored).with_writer(stderr.clone()).init();
 }

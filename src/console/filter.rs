@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use regex::bytes::Regex;
-
+use super::expression::Expression;
 use super::options::{ConsoleOptions, is_shown};
 use crate::event::{ConnectionId, Event, EventKind, Side};
 
@@ -11,14 +10,14 @@ use crate::event::{ConnectionId, Event, EventKind, Side};
 pub(super) struct Filter {
     only: Option<Side>,
     connection: Option<ConnectionId>,
-    grep: Option<Regex>,
+    grep: Option<Expression>,
     wants_marks: bool,
 }
 
 impl Filter {
     pub(super) fn new(options: &ConsoleOptions) -> Self {
-        let ConsoleOptions { only, connection, grep, colour, .. } = options;
-        Self { only: *only, connection: *connection, grep: grep.clone(), wants_marks: *colour }
+        let ConsoleOptions { only, connection, grep, color, .. } = options;
+        Self { only: *only, connection: *connection, grep: grep.clone(), wants_marks: *color }
     }
 
     /// Whether an event is shown, and then what is marked in its data.
@@ -34,7 +33,7 @@ impl Filter {
         match &self.grep {
             None => Some(Vec::new()),
             Some(grep) if self.wants_marks => {
-                let marks: Vec<_> = grep.find_iter(bytes).map(|found| found.range()).collect();
+                let marks = grep.matches(bytes);
                 (!marks.is_empty()).then_some(marks)
             }
             Some(grep) => grep.is_match(bytes).then(Vec::new),

@@ -17,10 +17,10 @@ pub(super) struct Lines {
     styles: Styles,
 }
 
-/// The colours of a line, each of which says one thing.
+/// The colors of a line, each of which says one thing.
 #[derive(Default)]
 struct Styles {
-    /// Which connection: taken in turn, so that neighbours differ.
+    /// Which connection: taken in turn, so that neighbors differ.
     numbers: [Style; 6],
     /// What is there to be looked up rather than read: times, what is left out.
     faint: Style,
@@ -32,7 +32,7 @@ struct Styles {
 }
 
 impl Styles {
-    fn coloured() -> Self {
+    fn colored() -> Self {
         let bold = |color: AnsiColor| color.on_default().bold();
         Self {
             numbers: [
@@ -53,9 +53,9 @@ impl Styles {
 }
 
 impl Lines {
-    pub(super) fn new(colour: bool, columns: Option<usize>) -> Self {
-        let (hexdump, styles) = if colour {
-            (Hexdump::coloured(&Palette::default()), Styles::coloured())
+    pub(super) fn new(color: bool, columns: Option<usize>) -> Self {
+        let (hexdump, styles) = if color {
+            (Hexdump::colored(&Palette::default()), Styles::colored())
         } else {
             (Hexdump::plain(), Styles::default())
         };

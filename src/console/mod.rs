@@ -4,6 +4,7 @@
 //! connections never share a line, and no byte of the traffic reaches the output unescaped but in
 //! [`Format::Raw`].
 
+mod expression;
 mod filter;
 pub mod hexdump;
 mod json;
@@ -15,5 +16,6 @@ pub mod summary;
 mod text;
 mod time;
 
+pub use expression::{Expression, InvalidExpression};
 pub use options::{ConsoleOptions, Format, TimeStyle};
 pub use sink::Console;

@@ -1,7 +1,6 @@
 //! What a console shows, and how.
 
-use regex::bytes::Regex;
-
+use super::expression::Expression;
 use crate::event::{ConnectionId, Event, EventKind, Leg, Side};
 
 /// How events are shown.
@@ -40,8 +39,8 @@ pub enum TimeStyle {
 pub struct ConsoleOptions {
     /// How events are shown.
     pub format: Format,
-    /// Whether to use colours.
-    pub colour: bool,
+    /// Whether to use colors.
+    pub color: bool,
     /// What time is shown; JSON always has the full one.
     pub time: TimeStyle,
     /// How many columns the rows of a hexdump may have; any number by default.
@@ -52,9 +51,9 @@ pub struct ConsoleOptions {
     pub only: Option<Side>,
     /// Shows this connection alone.
     pub connection: Option<ConnectionId>,
-    /// Shows the chunks that match, with the matches marked where there are colours. A match does
+    /// Shows the chunks that match, with the matches marked where there are colors. A match does
     /// not reach from one chunk into the next.
-    pub grep: Option<Regex>,
+    pub grep: Option<Expression>,
     /// Shows that data passed, and how much, but not the data.
     pub hide_data: bool,
 }

@@ -32,7 +32,7 @@ impl<W: Write + Send> Console<W> {
         Self {
             output,
             filter: Filter::new(&options),
-            lines: Lines::new(options.colour, options.columns),
+            lines: Lines::new(options.color, options.columns),
             times: Times::new(options.time),
             known: HashMap::new(),
             pending: Vec::new(),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 pub enum ConnectReply {
     /// The server was reached.
     Connected {
-        /// The tunnel's address towards the server, where it is an IP address.
+        /// The tunnel's address toward the server, where it is an IP address.
         local: Option<SocketAddr>,
     },
     /// The server was not reached.

@@ -133,7 +133,7 @@ impl Via {
 /// What is known when a proxy has reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ViaConnected {
-    /// The proxy's own address towards the server, where it tells.
+    /// The proxy's own address toward the server, where it tells.
     pub local: Option<SocketAddr>,
 }
 

@@ -22,7 +22,7 @@ enum Step {
     Over,
 }
 
-/// HTTP does not tell the proxy's address towards the server.
+/// HTTP does not tell the proxy's address toward the server.
 type Output = Option<SocketAddr>;
 
 impl ViaHttp {

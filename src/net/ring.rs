@@ -127,7 +127,7 @@ impl Signal {
     }
 }
 
-/// An operation under way. Dropped before it is done, it is cancelled, and what it needs is kept
+/// An operation under way. Dropped before it is done, it is canceled, and what it needs is kept
 /// until it has ended.
 pub(super) struct Operation {
     ring: Rc<Ring>,

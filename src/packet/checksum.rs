@@ -3,7 +3,7 @@
 /// A running one's complement sum of 16-bit words.
 ///
 /// Words are added in the machine's byte order, which RFC 1071 section 2 (B) allows, four lanes
-/// at a time so that the compiler can vectorise the loop.
+/// at a time so that the compiler can vectorize the loop.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sum(u64);
 

@@ -123,7 +123,7 @@ impl Conversation {
         self.streams.iter_mut().for_each(|(_, stream)| stream.renumber([isn(), isn()]));
     }
 
-    /// Draws the SYN towards the server, if it has not been: late, when the server's address has
+    /// Draws the SYN toward the server, if it has not been: late, when the server's address has
     /// become certain, or not even an attempt was made to find out (`failed`).
     fn begin_upstream<W: PacketWriter>(
         &mut self,
@@ -248,7 +248,7 @@ impl Conversation {
         place::server_place(connected.or(self.open.server.as_ref()), &self.open.target)
     }
 
-    /// The tunnel's end towards the server; a stand-in where there is none.
+    /// The tunnel's end toward the server; a stand-in where there is none.
     fn local(&self) -> SocketAddr {
         let local = self.connected.as_ref().and_then(|connected| connected.local.socket_addr());
         local.unwrap_or_else(|| place::stand_in(self.id, &self.open.target, 0))

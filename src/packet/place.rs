@@ -33,11 +33,11 @@ fn unknown_server(target: &str) -> SocketAddr {
 /// two that cannot be told apart.
 ///
 /// It lies in `198.19.0.0/16`, the other half of RFC 2544's. The connection's number decides its
-/// port, `towards` what it speaks to its address; every 16384 connections, or with each attempt,
+/// port, `toward` what it speaks to its address; every 16384 connections, or with each attempt,
 /// comes the next address.
-pub(super) fn stand_in(id: ConnectionId, towards: &str, attempt: u64) -> SocketAddr {
+pub(super) fn stand_in(id: ConnectionId, toward: &str, attempt: u64) -> SocketAddr {
     const PORTS: u64 = 1 << 14;
-    let first = hash(towards.as_bytes());
+    let first = hash(toward.as_bytes());
     let host = first.wrapping_add((id.0 / PORTS).wrapping_add(attempt) as u16);
     synthetic(19, host, 49152 + (id.0 % PORTS) as u16)
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn stand_ins_of_neighbours_differ() {
+    fn stand_ins_of_neighbors_differ() {
         let ends: std::collections::HashSet<_> =
             (0..100_000).map(|id| stand_in(ConnectionId(id), "unix:/run/x", 0)).collect();
         assert_eq!(ends.len(), 100_000);

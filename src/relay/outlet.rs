@@ -1,6 +1,6 @@
 //! The writing end of one side: one thing at a time, in order.
 //!
-//! Most of the time only the direction towards the side uses it. A transform that answers to its
+//! Most of the time only the direction toward the side uses it. A transform that answers to its
 //! sender makes a second user, and the kernel would be free to change the order of two writes.
 
 use std::collections::VecDeque;

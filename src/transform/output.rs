@@ -121,7 +121,7 @@ impl Output {
         self.marks.is_empty()
     }
 
-    /// What is to be done, in order. Neighbours that forward are one step, and so are those that
+    /// What is to be done, in order. Neighbors that forward are one step, and so are those that
     /// reply; no step carries zero bytes.
     pub fn into_steps(self) -> impl Iterator<Item = Step> {
         let Self { mut forward, mut reply, marks, .. } = self;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_become_one_step() {
+    fn neighbors_become_one_step() {
         let steps = steps(|output| {
             output.forward("a");
             output.forward("");

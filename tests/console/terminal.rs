@@ -11,7 +11,7 @@ use tempfile::{TempDir, tempdir};
 use super::is_harmless;
 use crate::support::terminal::{Screen, Terminal};
 
-/// What moves the cursor, sets colours or the title, asks the terminal for answers, runs
+/// What moves the cursor, sets colors or the title, asks the terminal for answers, runs
 /// backwards, or is no UTF-8.
 const COMMANDS: &[u8] =
     b"\x1b[2J\x1b[H\x1b[10A\x1b[31m\x1b]0;title\x07\x1b[6n\x1b[c\x9b31m\xc2\x9b2J\
@@ -73,7 +73,7 @@ fn shown(columns: usize, arguments: &str, wrap: &str) -> Screen {
     terminal.interrupt()
 }
 
-fn without_colours(text: &str) -> String {
+fn without_colors(text: &str) -> String {
     Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(text, "").into_owned()
 }
 
@@ -82,7 +82,7 @@ fn hostile_traffic_and_names_move_no_cursor_at_any_width() {
     for format in ["hexdump", "text"] {
         for columns in [40, 80, 132] {
             let screen = shown(columns, &format!("--console {format}"), "{}");
-            let sent = without_colours(&screen.sent).replace("\r\n", "\n");
+            let sent = without_colors(&screen.sent).replace("\r\n", "\n");
             assert!(is_harmless(&sent), "{sent:?}");
             let sent: Vec<_> = sent.lines().map(str::trim_end).collect();
             assert_eq!(screen.lines, sent, "{format}, {columns} columns");
@@ -108,9 +108,9 @@ fn rows_fit_the_terminal() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
-    let has_colours = |screen: &Screen| screen.sent.contains("\x1b[");
-    for (arguments, wrap, colours) in [
+fn colors_are_for_terminals() {
+    let has_colors = |screen: &Screen| screen.sent.contains("\x1b[");
+    for (arguments, wrap, colors) in [
         ("", "{}", true),
         ("", "NO_COLOR=1 {}", false),
         ("", "NO_COLOR= {}", true),
@@ -130,7 +130,7 @@ fn colours_are_for_terminals() {
         terminal.wait_for("listening on ");
         hostile.talk();
         let screen = terminal.end();
-        assert_eq!(has_colours(&screen), colours, "{wrap} {arguments}: {}", screen.sent);
+        assert_eq!(has_colors(&screen), colors, "{wrap} {arguments}: {}", screen.sent);
     }
 }
 

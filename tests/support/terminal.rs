@@ -95,8 +95,8 @@ impl Drop for Terminal {
     }
 }
 
-/// What the one who runs the tests may have set, and what a terminal's colours depend on: `CI`
-/// promises colours that `TERM` does not.
+/// What the one who runs the tests may have set, and what a terminal's colors depend on: `CI`
+/// promises colors that `TERM` does not.
 pub(crate) fn without_habits(command: &mut Command) -> &mut Command {
     for name in ["CI", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "NO_COLOR", "TMUX"] {
         command.env_remove(name);

@@ -4,46 +4,17 @@
 //!
 //! Rows say everything: a line in `docs/console.md` turns them back into the bytes.
 
+mod palette;
+
 use std::ops::Range;
 
-use anstyle::{AnsiColor, Style};
+pub use palette::{Color, Palette};
 
 /// Bytes in a row, where there is room for them.
 const WIDTH: usize = 16;
 /// Bytes before the gap in the middle of a row.
 const HALF: usize = WIDTH / 2;
 static HEX: [[u8; 2]; 256] = hex_table();
-
-/// The colours of a byte's class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Palette {
-    /// NUL.
-    pub null: Style,
-    /// Letters, digits and other ASCII that prints.
-    pub printable: Style,
-    /// Space, tab, line feed, form feed, carriage return.
-    pub whitespace: Style,
-    /// Other ASCII, which commands terminals.
-    pub control: Style,
-    /// Beyond ASCII.
-    pub high: Style,
-    /// The offset column.
-    pub offset: Style,
-}
-
-/// The colours of hexyl.
-impl Default for Palette {
-    fn default() -> Self {
-        Self {
-            null: AnsiColor::BrightBlack.on_default(),
-            printable: AnsiColor::Cyan.on_default(),
-            whitespace: AnsiColor::Green.on_default(),
-            control: AnsiColor::Magenta.on_default(),
-            high: AnsiColor::Yellow.on_default(),
-            offset: AnsiColor::BrightBlack.on_default(),
-        }
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
@@ -64,10 +35,10 @@ const fn class_of(byte: u8) -> Class {
     }
 }
 
-/// Lays out rows, plain or in colour.
+/// Lays out rows, plain or in color.
 #[derive(Clone, Debug)]
 pub struct Hexdump {
-    colours: Option<Colours>,
+    colors: Option<Colors>,
     /// Bytes in a row.
     width: usize,
 }
@@ -79,30 +50,35 @@ impl Default for Hexdump {
     }
 }
 
-/// The escape sequences of a palette, rendered once.
+/// The escape sequences of a palette.
 #[derive(Clone, Debug)]
-struct Colours {
-    classes: [String; 5],
-    offset: String,
+struct Colors {
+    classes: [&'static str; 5],
+    offset: &'static str,
 }
 
-/// What ends every colour.
+/// What ends every color.
 const RESET: &str = "\x1b[0m";
 /// Turns on reverse video, and off again.
 pub(crate) const MARK: [&str; 2] = ["\x1b[7m", "\x1b[27m"];
 
 impl Hexdump {
-    /// Rows without colours.
+    /// Rows without colors.
     pub const fn plain() -> Self {
-        Self { colours: None, width: WIDTH }
+        Self { colors: None, width: WIDTH }
     }
 
-    /// Rows in the colours of `palette`.
-    pub fn coloured(palette: &Palette) -> Self {
+    /// Rows in the colors of `palette`.
+    pub const fn colored(palette: &Palette) -> Self {
         let Palette { null, printable, whitespace, control, high, offset } = palette;
-        let render = |style: &Style| style.render().to_string();
-        let classes = [null, printable, whitespace, control, high].map(render);
-        Self { colours: Some(Colours { classes, offset: render(offset) }), width: WIDTH }
+        let classes = [
+            null.sequence(),
+            printable.sequence(),
+            whitespace.sequence(),
+            control.sequence(),
+            high.sequence(),
+        ];
+        Self { colors: Some(Colors { classes, offset: offset.sequence() }), width: WIDTH }
     }
 
     /// Rows that fit so many columns: of 16 bytes, or of 8 or 4 where these are too long. Rows of 4
@@ -120,7 +96,7 @@ impl Hexdump {
     ///
     /// A row that repeats the one before it is left out, and `*` stands for any number of these,
     /// as in `hexdump -C`; the last row is always there, so that the rows give back the bytes.
-    /// In colour, what lies in `marks` (ranges in `bytes`, in order) is shown in reverse, and
+    /// In color, what lies in `marks` (ranges in `bytes`, in order) is shown in reverse, and
     /// never left out.
     ///
     /// ```
@@ -134,7 +110,7 @@ impl Hexdump {
     pub fn rows(&self, bytes: &[u8], offset: u64, marks: &[Range<usize>], out: &mut Vec<u8>) {
         let width = self.width;
         let last = bytes.len().div_ceil(width).saturating_sub(1);
-        let mut marks = Marks { rest: if self.colours.is_some() { marks } else { &[] }, start: 0 };
+        let mut marks = Marks { rest: if self.colors.is_some() { marks } else { &[] }, start: 0 };
         let mut before: &[u8] = &[];
         let mut squeezing = false;
         for (index, row) in bytes.chunks(width).enumerate() {
@@ -148,11 +124,11 @@ impl Hexdump {
             squeezing = false;
             before = row;
             let at = offset.wrapping_add((index * width) as u64);
-            match (&self.colours, row.first_chunk()) {
+            match (&self.colors, row.first_chunk()) {
                 (None, Some(row)) => full_row(row, at, out),
                 (None, None) => short_row(row, width, at, out),
-                (Some(colours), _) => {
-                    colours.row(row, width, at, |i| marked >> i & 1 == 1, out);
+                (Some(colors), _) => {
+                    colors.row(row, width, at, |i| marked >> i & 1 == 1, out);
                 }
             }
         }
@@ -226,7 +202,7 @@ const fn digits_of(bytes: usize) -> usize {
     3 * bytes + (bytes > HALF) as usize
 }
 
-impl Colours {
+impl Colors {
     fn row(
         &self,
         row: &[u8],
@@ -236,11 +212,11 @@ impl Colours {
         out: &mut Vec<u8>,
     ) {
         let push = |out: &mut Vec<u8>, text: &str| out.extend_from_slice(text.as_bytes());
-        push(out, &self.offset);
+        push(out, self.offset);
         push_offset(at, out);
         push(out, RESET);
         out.push(b' ');
-        let mut pen = Pen { colours: self, class: None, marked: false };
+        let mut pen = Pen { colors: self, class: None, marked: false };
         for (i, byte) in row.iter().enumerate() {
             let gap = if i == HALF { "  " } else { " " };
             pen.gap(gap, i > 0 && marked(i) && marked(i - 1) && i != HALF, out);
@@ -258,9 +234,9 @@ impl Colours {
     }
 }
 
-/// Knows which colour is on, so that a run of one class costs one sequence.
+/// Knows which color is on, so that a run of one class costs one sequence.
 struct Pen<'a> {
-    colours: &'a Colours,
+    colors: &'a Colors,
     class: Option<Class>,
     marked: bool,
 }
@@ -280,7 +256,7 @@ impl Pen<'_> {
     fn draw(&mut self, text: &[u8], byte: u8, marked: bool, out: &mut Vec<u8>) {
         let class = class_of(byte);
         if self.class.replace(class) != Some(class) {
-            out.extend_from_slice(self.colours.classes[class as usize].as_bytes());
+            out.extend_from_slice(self.colors.classes[class as usize].as_bytes());
         }
         self.mark(marked, out);
         out.extend_from_slice(text);

@@ -43,19 +43,19 @@ fn no_byte_of_the_traffic_commands_the_terminal() {
 }
 
 #[test]
-fn colours_change_nothing_but_colours() {
+fn colors_change_nothing_but_colors() {
     let bytes: Vec<u8> = (0..=255).chain([7; 100]).chain(*b"end").collect();
     let mut out = Vec::new();
-    Hexdump::coloured(&Palette::default()).rows(&bytes, 99, &[5..40, 50..51], &mut out);
-    let coloured = String::from_utf8(out).expect("ASCII");
-    let plain = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&coloured, "");
+    Hexdump::colored(&Palette::default()).rows(&bytes, 99, &[5..40, 50..51], &mut out);
+    let colored = String::from_utf8(out).expect("ASCII");
+    let plain = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap().replace_all(&colored, "");
     assert_eq!(plain, dump(&bytes, 99));
 }
 
 #[test]
 fn rows_with_marks_are_shown() {
     let mut out = Vec::new();
-    Hexdump::coloured(&Palette::default()).rows(&[b'a'; 96], 0, &[30..33, 40..41], &mut out);
+    Hexdump::colored(&Palette::default()).rows(&[b'a'; 96], 0, &[30..33, 40..41], &mut out);
     let rows = String::from_utf8(out).unwrap();
     let marked = |row: &str| row.contains(MARK[0]);
     assert_eq!(rows.lines().map(marked).collect::<Vec<_>>(), [false, true, true, false, false]);
@@ -101,17 +101,17 @@ proptest! {
 #[test]
 fn rows_fit_narrow_terminals_and_give_back_the_bytes() {
     let bytes: Vec<u8> = (0..=255).chain([b'='; 99]).collect();
-    let colours = regex::Regex::new("\x1b\\[[0-9;]*m").expect("an expression");
+    let colors = regex::Regex::new("\x1b\\[[0-9;]*m").expect("an expression");
     for (columns, width, longest) in
         [(200, 16, 78), (78, 16, 78), (77, 8, 45), (45, 8, 45), (44, 4, 29), (0, 4, 29)]
     {
         let palette = Palette::default();
-        let [plain, coloured] = [Hexdump::plain(), Hexdump::coloured(&palette)].map(|hexdump| {
+        let [plain, colored] = [Hexdump::plain(), Hexdump::colored(&palette)].map(|hexdump| {
             let mut out = Vec::new();
             hexdump.fitting(columns).rows(&bytes, 0, &[3..9, 20..40], &mut out);
-            colours.replace_all(&String::from_utf8(out).expect("ASCII"), "").into_owned()
+            colors.replace_all(&String::from_utf8(out).expect("ASCII"), "").into_owned()
         });
-        assert_eq!(plain, coloured);
+        assert_eq!(plain, colored);
         assert_eq!(plain.lines().map(str::len).max(), Some(longest), "{columns}: {plain}");
         let bars = plain.lines().filter_map(|line| line.rfind("  |"));
         assert!(bars.collect::<std::collections::BTreeSet<_>>().len() <= 2, "{plain}");
