@@ -35,6 +35,7 @@ mod payload_calls;
 mod programs;
 #[cfg(feature = "cli")]
 mod proxies;
+#[cfg(feature = "run")]
 mod public_api;
 #[cfg(feature = "cli")]
 mod readme;

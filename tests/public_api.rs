@@ -3,16 +3,19 @@
 //!
 //! After a change that is meant: `UPDATE_PUBLIC_API=1 cargo test public_api`
 
+mod auto_traits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use syn::visit::Visit;
 use syn::{Fields, ImplItem, Item, TraitItem, UseTree, Visibility};
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/public-api.txt");
 
 #[test]
-fn the_public_api_is_the_one_that_is_committed() {
+fn public_api_matches_committed_list() {
     let api = Api::read().render();
     if std::env::var_os("UPDATE_PUBLIC_API").is_some() {
         fs::write(COMMITTED, &api).unwrap();
@@ -68,6 +71,7 @@ impl Api {
         let exported: BTreeMap<_, _> =
             self.public.iter().map(|path| (path, self.exports(path))).collect();
         let names: BTreeSet<_> = exported.values().flatten().filter_map(name_of).collect();
+        let mut auto_traits = auto_traits::of_public_types();
         let mut text = String::new();
         for (path, items) in exported {
             let header = [&["tcp_tunn".to_owned()], &path[..]].concat().join("::");
@@ -75,23 +79,32 @@ impl Api {
             items.sort_by(|(a, _), (b, _)| a.cmp(b));
             text.push_str(&format!("// {header}\n\n"));
             for (name, item) in items {
-                let impls = self.impls(&name.unwrap_or_default(), &names);
-                let items = std::iter::once(item).chain(impls).map(stripped).map(print);
-                text.extend(items.filter(|item| !self.is_private(item, &names)));
+                let impls = self.impls(&name.clone().unwrap_or_default(), &names);
+                let impls = impls.into_iter().filter(|item| !self.is_private(item, &names));
+                if matches!(item, Item::Struct(_) | Item::Enum(_)) {
+                    let full = [&path[..], name.as_slice()].concat().join("::");
+                    text.push_str(&auto_traits_line(auto_traits.remove(&full), &full));
+                }
+                text.extend(std::iter::once(item).chain(impls).map(stripped).map(print));
                 text.push('\n');
             }
         }
+        assert!(auto_traits.is_empty(), "auto_traits.rs lists what is not public: {auto_traits:?}");
         text
     }
 
-    /// Whether an implementation, as printed, names a type of the crate that users cannot name.
-    fn is_private(&self, printed: &str, exported: &BTreeSet<String>) -> bool {
-        let header = printed.split('{').next().unwrap_or_default();
-        let mut words = header.split(|c: char| !c.is_alphanumeric() && c != '_');
+    /// Whether an implementation is of, or for, a type of the crate that users cannot name.
+    fn is_private(&self, item: &Item, exported: &BTreeSet<String>) -> bool {
+        let Item::Impl(item) = item else { return false };
         let types = |item: &&Item| matches!(item, Item::Struct(_) | Item::Enum(_));
         let local = self.modules.values().flatten().filter(types).filter_map(name_of);
         let private: BTreeSet<_> = local.filter(|name| !exported.contains(name)).collect();
-        printed.starts_with("impl") && words.any(|word| private.contains(word))
+        let mut named = Names(BTreeSet::new());
+        named.visit_type(&item.self_ty);
+        if let Some((path, _)) = &item.trait_ {
+            named.visit_path(path);
+        }
+        !named.0.is_disjoint(&private)
     }
 
     /// What a user finds in a module, other modules aside.
@@ -158,6 +171,26 @@ impl Api {
             _ => false,
         });
         impls
+    }
+}
+
+/// The names in a type or path.
+struct Names(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Names {
+    fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
+        self.0.insert(segment.ident.to_string());
+        syn::visit::visit_path_segment(self, segment);
+    }
+}
+
+fn auto_traits_line(lacking: Option<Vec<&str>>, path: &str) -> String {
+    let lacking = lacking.unwrap_or_else(|| {
+        panic!("{path} is public: add it to the table in tests/public_api/auto_traits.rs")
+    });
+    match &lacking[..] {
+        [] => "// all auto traits\n".to_owned(),
+        lacking => format!("// all auto traits but {}\n", lacking.join(", ")),
     }
 }
 
