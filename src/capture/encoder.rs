@@ -109,7 +109,7 @@ impl Encoder {
         let mut section = self.section.new_alike()?;
         section.restart(&mut blocks);
         if let Some(secrets) = &self.secrets {
-            secrets.known(&mut blocks);
+            secrets.write_existing_keys(&mut blocks);
         }
         self.section.write_names(&mut section, &mut blocks)?;
         self.conversations.resume(&mut section.writing(&mut blocks))?;

@@ -3,11 +3,11 @@
 //! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
 //! written to; [`PcapOverIpSink`] to whoever connects.
 
-mod aligned;
-mod behind;
+mod aligned_buffer;
+mod background_writer;
 mod blocks;
 mod compress;
-mod direct;
+mod direct_file;
 mod encoder;
 mod fifo;
 mod keylog;
@@ -15,8 +15,8 @@ mod open;
 mod options;
 mod output;
 mod over_ip;
-mod places;
 mod reader;
+mod reserved_space;
 mod secrets;
 mod secrets_block;
 mod section;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::compress;
-use super::direct::DirectFile;
+use super::direct_file::DirectFile;
 use super::fifo::Fifo;
 use super::output::{Output, PlainFile, Stream};
 use crate::sink::file::{create_file, is_fifo};

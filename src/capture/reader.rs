@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use socket2::SockRef;
 
-use super::aligned::FILLER;
+use super::aligned_buffer::FILLER;
 use crate::sink::OnSlow;
 
 /// How often a reader that has closed its end is asked whether it still reads.

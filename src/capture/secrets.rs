@@ -2,7 +2,7 @@
 //! when it needs them.
 //!
 //! TLS 1.3's keys must stand before the ServerHello in the file, yet the client logs them only
-//! after it has read that. A file that can be patched has places for them kept free; elsewhere
+//! after it has read that. A file that can be patched has space reserved for them; elsewhere
 //! the packets from the ServerHello on wait for them, for a moment.
 
 use std::collections::{HashMap, VecDeque};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::keylog::{Keylog, Random};
 use super::output::{Output, Place};
-use super::places::Places;
+use super::reserved_space::ReservedSpace;
 use super::secrets_block::push_block;
 use super::tls::{DECISIVE, client_random};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
@@ -70,7 +70,7 @@ pub(super) struct Secrets {
     written: HashMap<Random, usize>,
     /// Answers whose keys may be about to come, oldest first.
     awaited: VecDeque<(Random, Timestamp)>,
-    places: Places,
+    space: ReservedSpace,
     /// When the key log was looked at.
     polled: Option<Instant>,
     /// Since when packets have been waiting.
@@ -86,7 +86,7 @@ impl Secrets {
             closed: VecDeque::new(),
             written: HashMap::new(),
             awaited: VecDeque::new(),
-            places: Places::default(),
+            space: ReservedSpace::default(),
             polled: None,
             holding: None,
         }
@@ -101,15 +101,15 @@ impl Secrets {
         for (random, written) in &mut self.written {
             *written = self.keylog.lines(random).len();
         }
-        self.known(pending);
-        self.places.clear();
+        self.write_existing_keys(pending);
+        self.space.clear();
         if let Place::AtOffset(at) = place {
-            self.places.reserve(pending, at);
+            self.space.reserve(pending, at);
         }
     }
 
     /// Appends the keys that older readers have had, for a new one.
-    pub(super) fn known(&self, pending: &mut Vec<u8>) {
+    pub(super) fn write_existing_keys(&self, pending: &mut Vec<u8>) {
         let lines = self.written.iter().flat_map(|(random, written)| {
             self.keylog.lines(random).iter().take(*written).map(String::as_str)
         });
@@ -120,7 +120,7 @@ impl Secrets {
     /// Appends another place for keys if the last one is nearly full; whether it has.
     pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, place: Place) -> bool {
         match place {
-            Place::AtOffset(at) if self.places.are_low() => self.places.reserve(pending, at),
+            Place::AtOffset(at) if self.space.is_low() => self.space.reserve(pending, at),
             _ => return false,
         }
         true
@@ -215,7 +215,7 @@ impl Secrets {
             let new = joined(lines.iter().skip(*written).map(String::as_str));
             *written = lines.len();
             let is_filled = match &mut output {
-                Some(output) if !new.is_empty() => self.places.fill(&new, &mut **output)?,
+                Some(output) if !new.is_empty() => self.space.fill(&new, &mut **output)?,
                 _ => false,
             };
             if !is_filled {
@@ -234,7 +234,7 @@ impl Secrets {
         {
             self.awaited.pop_front();
         }
-        if self.awaited.is_empty() || !self.places.is_empty() {
+        if self.awaited.is_empty() || !self.space.is_empty() {
             self.holding = None;
             return false;
         }

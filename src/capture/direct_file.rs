@@ -14,8 +14,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use super::aligned::Aligned;
-use super::behind::{Behind, Chunk};
+use super::aligned_buffer::AlignedBuffer;
+use super::background_writer::{BackgroundWriter, Chunk};
 use super::output::{Output, OwnBuffer, Place, write_at};
 
 /// How much is written at once.
@@ -28,9 +28,9 @@ pub(super) struct DirectFile {
     /// For what is flushed before it fills a chunk.
     ordinary: File,
     /// Writes full chunks while the next one fills.
-    behind: Behind,
+    behind: BackgroundWriter,
     /// What the file does not have yet.
-    buffer: Aligned,
+    buffer: AlignedBuffer,
     /// Where in the file the buffer's content belongs.
     end: u64,
     /// Whether a chunk could not be written.
@@ -45,15 +45,15 @@ impl DirectFile {
         // The very same file, whatever its path has become since.
         let same = format!("/proc/self/fd/{}", ordinary.as_raw_fd());
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
-        let behind = Behind::new(direct, ordinary.try_clone()?)?;
+        let behind = BackgroundWriter::new(direct, ordinary.try_clone()?)?;
         let ordinary = ordinary.try_clone()?;
         let (buffer, lost) = (Self::empty(), Vec::new());
         Ok(Self { ordinary, behind, buffer, end: 0, has_failed: false, lost })
     }
 
     /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
-    fn empty() -> Aligned {
-        Aligned::with_capacity(2 * CHUNK)
+    fn empty() -> AlignedBuffer {
+        AlignedBuffer::with_capacity(2 * CHUNK)
     }
 
     /// Writes the buffer through the page cache.
@@ -146,7 +146,7 @@ impl Output for DirectFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::aligned::FILLER;
+    use super::super::aligned_buffer::FILLER;
     use super::*;
 
     /// A block of an unknown type, `len` bytes long.

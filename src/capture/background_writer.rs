@@ -6,25 +6,25 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::aligned::Aligned;
+use super::aligned_buffer::AlignedBuffer;
 use super::output::write_at;
 
 /// A buffer and its place in the file.
 pub(super) struct Chunk {
-    pub(super) buffer: Aligned,
+    pub(super) buffer: AlignedBuffer,
     pub(super) start: u64,
 }
 
 /// Writes chunks on a thread of its own.
 ///
 /// At most one chunk is under way: who has two to write waits for the first.
-pub(super) struct Behind {
+pub(super) struct BackgroundWriter {
     /// `None` when there will be no more, which ends the thread.
     chunks: Option<SyncSender<Chunk>>,
-    written: Receiver<Result<Aligned, Failed>>,
+    written: Receiver<Result<AlignedBuffer, Failed>>,
     thread: Option<JoinHandle<()>>,
     is_under_way: bool,
-    spare: Option<Aligned>,
+    spare: Option<AlignedBuffer>,
     /// The blocks of a chunk that could not be written.
     lost: Vec<u8>,
 }
@@ -41,7 +41,7 @@ struct Files {
     ordinary: File,
 }
 
-impl Behind {
+impl BackgroundWriter {
     /// Writes through `direct`; through `ordinary`, the same file, where that is refused.
     pub(super) fn new(direct: File, ordinary: File) -> io::Result<Self> {
         let (chunks, to_write) = sync_channel::<Chunk>(1);
@@ -87,7 +87,7 @@ impl Behind {
     }
 
     /// The buffer of a chunk that was written, to fill again.
-    pub(super) const fn take_spare(&mut self) -> Option<Aligned> {
+    pub(super) const fn take_spare(&mut self) -> Option<AlignedBuffer> {
         self.spare.take()
     }
 }
@@ -96,7 +96,7 @@ fn gone() -> io::Error {
     io::Error::other("the thread that writes the file is gone")
 }
 
-impl Drop for Behind {
+impl Drop for BackgroundWriter {
     /// What was handed over is in the file when this returns.
     fn drop(&mut self) {
         drop(self.chunks.take());
@@ -107,7 +107,7 @@ impl Drop for Behind {
 }
 
 impl Files {
-    fn write(&mut self, Chunk { buffer, start }: Chunk) -> Result<Aligned, Failed> {
+    fn write(&mut self, Chunk { buffer, start }: Chunk) -> Result<AlignedBuffer, Failed> {
         let (head, rest) = buffer.split();
         let middle = start + head.len() as u64;
         let written = self.ordinary.write_all_at(head, start);

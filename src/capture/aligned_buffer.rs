@@ -10,7 +10,7 @@ const BLOCK_MIN: usize = 12;
 
 /// Memory in which each byte lies as far from a boundary as it will in the file, found within an
 /// ordinary vector.
-pub(super) struct Aligned {
+pub(super) struct AlignedBuffer {
     memory: Vec<u8>,
     /// The unused bytes before the first boundary.
     base: usize,
@@ -18,7 +18,7 @@ pub(super) struct Aligned {
     lead: usize,
 }
 
-impl Aligned {
+impl AlignedBuffer {
     /// Empty, with room for `capacity` bytes, to be written where a boundary is.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         let mut aligned =
