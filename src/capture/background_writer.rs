@@ -1,4 +1,4 @@
-//! Writing behind: one chunk goes to the disk while the next one fills.
+//! Writes in the background: one chunk goes to the disk while the next one fills.
 
 use std::fs::File;
 use std::io;
@@ -23,10 +23,17 @@ pub(super) struct BackgroundWriter {
     chunks: Option<SyncSender<Chunk>>,
     written: Receiver<Result<AlignedBuffer, Failed>>,
     thread: Option<JoinHandle<()>>,
-    is_under_way: bool,
-    spare: Option<AlignedBuffer>,
-    /// The blocks of a chunk that could not be written.
-    lost: Vec<u8>,
+    state: State,
+}
+
+/// What became of the chunk that was handed over last.
+enum State {
+    /// It was written, if there was one; its buffer can be filled again.
+    Idle { spare: Option<AlignedBuffer> },
+    /// It is being written.
+    Writing,
+    /// It could not be written, and these blocks of it are lost.
+    Failed { lost: Vec<u8> },
 }
 
 /// Why a chunk was not written, and its blocks that the file does not have.
@@ -56,39 +63,46 @@ impl BackgroundWriter {
         };
         let thread = std::thread::Builder::new().name("capture file".to_owned()).spawn(run)?;
         let (chunks, thread) = (Some(chunks), Some(thread));
-        let (is_under_way, spare, lost) = (false, None, Vec::new());
-        Ok(Self { chunks, written, thread, is_under_way, spare, lost })
+        Ok(Self { chunks, written, thread, state: State::Idle { spare: None } })
     }
 
     /// Begins to write a chunk. None may be under way.
     pub(super) fn write(&mut self, chunk: Chunk) -> io::Result<()> {
         let sent = self.chunks.as_ref().is_some_and(|chunks| chunks.send(chunk).is_ok());
-        self.is_under_way = sent;
+        self.state = if sent { State::Writing } else { State::Failed { lost: Vec::new() } };
         if sent { Ok(()) } else { Err(gone()) }
     }
 
-    /// Waits until no chunk is under way, and says what became of it.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.is_under_way) {
-            match self.written.recv().map_err(|_| gone())? {
-                Ok(buffer) => self.spare = Some(buffer),
-                Err(Failed { error, lost }) => {
-                    self.lost = lost;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
+    /// Waits until no chunk is under way.
+    ///
+    /// # Errors
+    ///
+    /// That chunk could not be written.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        let State::Writing = self.state else { return Ok(()) };
+        let (state, waited) = match self.written.recv() {
+            Ok(Ok(buffer)) => (State::Idle { spare: Some(buffer) }, Ok(())),
+            Ok(Err(Failed { error, lost })) => (State::Failed { lost }, Err(error)),
+            Err(_) => (State::Failed { lost: Vec::new() }, Err(gone())),
+        };
+        self.state = state;
+        waited
     }
 
-    /// The blocks of a chunk that could not be written.
-    pub(super) fn take_lost(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.lost)
+    /// The blocks of a chunk that could not be written; `None` where all were.
+    pub(super) fn take_lost(&mut self) -> Option<Vec<u8>> {
+        match &mut self.state {
+            State::Failed { lost } => Some(std::mem::take(lost)),
+            State::Idle { .. } | State::Writing => None,
+        }
     }
 
     /// The buffer of a chunk that was written, to fill again.
     pub(super) const fn take_spare(&mut self) -> Option<AlignedBuffer> {
-        self.spare.take()
+        match &mut self.state {
+            State::Idle { spare } => spare.take(),
+            State::Writing | State::Failed { .. } => None,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io;
 
 use super::output::Output;
+#[cfg(feature = "compress")]
+use super::output::State;
 
 /// A portion is written when so much has gathered, or at a flush.
 #[cfg(feature = "compress")]
@@ -37,13 +39,14 @@ struct Compressed<F> {
     format: F,
     /// Blocks that the file does not have yet.
     raw: Vec<u8>,
-    has_failed: bool,
+    /// The last portion, where it could not be written.
+    state: State,
 }
 
 #[cfg(feature = "compress")]
 impl<F: Format> Compressed<F> {
     const fn new(file: File, format: F) -> Self {
-        Self { file, len: 0, format, raw: Vec::new(), has_failed: false }
+        Self { file, len: 0, format, raw: Vec::new(), state: State::Intact }
     }
 
     /// Writes at the end of the file, all or nothing.
@@ -60,12 +63,12 @@ impl<F: Format> Compressed<F> {
 
     fn write_portion(&mut self) -> io::Result<()> {
         let compressed = self.format.compress(&self.raw)?;
-        if let Err(error) = self.append(&compressed) {
-            self.has_failed = true;
-            return Err(error);
+        let appended = self.append(&compressed);
+        if appended.is_err() {
+            self.state.fail(&self.raw);
         }
         self.raw.clear();
-        Ok(())
+        appended
     }
 
     /// Writes as many blocks as fit instead of the last portion, and ends the stream; how many
@@ -113,12 +116,13 @@ impl<F: Format> Output for Compressed<F> {
     }
 
     fn salvage(&mut self) -> Vec<u8> {
-        if !self.has_failed && self.write_portion().is_ok() {
+        if self.state == State::Intact && self.write_portion().is_ok() {
             let end = self.format.end().unwrap_or_default();
             let _ = self.append(&end);
             return Vec::new();
         }
-        let raw = std::mem::take(&mut self.raw);
+        let mut raw = self.state.take_lost();
+        raw.append(&mut self.raw);
         let kept = self.write_what_fits(&raw);
         raw[kept..].to_vec()
     }

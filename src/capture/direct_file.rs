@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use super::aligned_buffer::AlignedBuffer;
 use super::background_writer::{BackgroundWriter, Chunk};
-use super::output::{Output, OwnBuffer, Place, write_at};
+use super::output::{Output, OwnBuffer, Place, State, write_at};
 
 /// How much is written at once.
 const CHUNK: usize = 4 << 20;
@@ -28,15 +28,13 @@ pub(super) struct DirectFile {
     /// For what is flushed before it fills a chunk.
     ordinary: File,
     /// Writes full chunks while the next one fills.
-    behind: BackgroundWriter,
+    background: BackgroundWriter,
     /// What the file does not have yet.
     buffer: AlignedBuffer,
     /// Where in the file the buffer's content belongs.
     end: u64,
-    /// Whether a chunk could not be written.
-    has_failed: bool,
-    /// What of the buffer did not fit when it was last written.
-    lost: Vec<u8>,
+    /// Whether what was flushed could be written.
+    flushed: State,
 }
 
 impl DirectFile {
@@ -45,10 +43,10 @@ impl DirectFile {
         // The very same file, whatever its path has become since.
         let same = format!("/proc/self/fd/{}", ordinary.as_raw_fd());
         let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(same)?;
-        let behind = BackgroundWriter::new(direct, ordinary.try_clone()?)?;
+        let background = BackgroundWriter::new(direct, ordinary.try_clone()?)?;
         let ordinary = ordinary.try_clone()?;
-        let (buffer, lost) = (Self::empty(), Vec::new());
-        Ok(Self { ordinary, behind, buffer, end: 0, has_failed: false, lost })
+        let buffer = Self::empty();
+        Ok(Self { ordinary, background, buffer, end: 0, flushed: State::Intact })
     }
 
     /// Room for a chunk and what comes after it in one piece, so that it seldom has to grow.
@@ -60,7 +58,9 @@ impl DirectFile {
     fn write_ordinary(&mut self) -> io::Result<()> {
         let written = write_at(&self.ordinary, self.buffer.filled(), self.end);
         let len = written.as_ref().map_or_else(|(kept, _)| *kept, |()| self.buffer.len());
-        self.lost.extend_from_slice(&self.buffer.filled()[len..]);
+        if written.is_err() {
+            self.flushed.fail(&self.buffer.filled()[len..]);
+        }
         self.end += len as u64;
         self.buffer.restart(self.end);
         written.map_err(|(_, error)| error)
@@ -70,21 +70,16 @@ impl DirectFile {
         if self.buffer.len() >= CHUNK { self.write_chunk() } else { Ok(()) }
     }
 
-    /// Waits for the chunk under way.
-    fn settle(&mut self) -> io::Result<()> {
-        self.behind.settle().inspect_err(|_| self.has_failed = true)
-    }
-
     /// Hands the buffer over, filled up so that it ends on a boundary with a whole block.
     fn write_chunk(&mut self) -> io::Result<()> {
         self.buffer.fill_up();
-        self.settle()?;
+        self.background.wait()?;
         let start = self.end;
         self.end += self.buffer.len() as u64;
-        let mut spare = self.behind.take_spare().unwrap_or_else(Self::empty);
+        let mut spare = self.background.take_spare().unwrap_or_else(Self::empty);
         spare.restart(self.end);
         let buffer = std::mem::replace(&mut self.buffer, spare);
-        self.behind.write(Chunk { buffer, start })
+        self.background.write(Chunk { buffer, start })
     }
 }
 
@@ -112,22 +107,24 @@ impl Output for DirectFile {
     fn flush(&mut self) -> io::Result<()> {
         if self.buffer.len() >= FLUSH_MIN {
             self.write_chunk()?;
-            return self.settle();
+            return self.background.wait();
         }
         // Without the chunk before it what is flushed would lie behind a hole.
-        self.settle()?;
+        self.background.wait()?;
         self.write_ordinary()
     }
 
     fn salvage(&mut self) -> Vec<u8> {
-        // After what did not fit nothing else may follow.
-        if self.settle().is_err() || self.has_failed {
-            self.lost = self.behind.take_lost();
-            self.lost.extend_from_slice(self.buffer.filled());
-        } else if self.lost.is_empty() {
+        let _ = self.background.wait();
+        // Nothing may follow a chunk that did not fit.
+        if let Some(mut lost) = self.background.take_lost() {
+            lost.extend_from_slice(self.buffer.filled());
+            return lost;
+        }
+        if self.flushed == State::Intact {
             let _ = self.write_ordinary();
         }
-        std::mem::take(&mut self.lost)
+        self.flushed.take_lost()
     }
 
     fn next_place(&self) -> Place {
@@ -139,7 +136,7 @@ impl Output for DirectFile {
             self.buffer.patch(at, bytes);
             return Ok(());
         }
-        self.settle()?;
+        self.background.wait()?;
         self.ordinary.write_all_at(bytes, offset)
     }
 }

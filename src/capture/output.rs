@@ -15,6 +15,34 @@ pub(super) enum Place {
     Nowhere,
 }
 
+/// Whether an output could write all that it took.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// So far, yes.
+    #[default]
+    Intact,
+    /// A write failed, and these blocks are lost.
+    Failed { lost: Vec<u8> },
+}
+
+impl State {
+    /// Notes that a write failed and lost these blocks, which come after those lost before.
+    pub(super) fn fail(&mut self, blocks: &[u8]) {
+        match self {
+            Self::Intact => *self = Self::Failed { lost: blocks.to_vec() },
+            Self::Failed { lost } => lost.extend_from_slice(blocks),
+        }
+    }
+
+    /// The blocks that are lost; none where nothing failed.
+    pub(super) fn take_lost(&mut self) -> Vec<u8> {
+        match self {
+            Self::Intact => Vec::new(),
+            Self::Failed { lost } => std::mem::take(lost),
+        }
+    }
+}
+
 /// A buffer of an output, which blocks can be encoded into without a copy.
 pub(super) trait OwnBuffer {
     /// Has `encode` append at most `room` bytes of whole blocks, and takes them.
@@ -94,12 +122,12 @@ pub(super) fn write_at(file: &File, blocks: &[u8], offset: u64) -> Result<(), (u
 /// Anything that can be written to.
 pub(super) struct Stream<W> {
     output: W,
-    lost: Vec<u8>,
+    state: State,
 }
 
 impl<W> Stream<W> {
     pub(super) const fn new(output: W) -> Self {
-        Self { output, lost: Vec::new() }
+        Self { output, state: State::Intact }
     }
 }
 
@@ -107,7 +135,7 @@ impl<W: Write + Send> Output for Stream<W> {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
         let written = write_whole(blocks, |rest| self.output.write(rest));
         written.map_err(|(kept, error)| {
-            self.lost = blocks[kept..].to_vec();
+            self.state.fail(&blocks[kept..]);
             error
         })
     }
@@ -117,7 +145,7 @@ impl<W: Write + Send> Output for Stream<W> {
     }
 
     fn salvage(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.lost)
+        self.state.take_lost()
     }
 }
 
@@ -125,19 +153,19 @@ impl<W: Write + Send> Output for Stream<W> {
 pub(super) struct PlainFile {
     file: File,
     len: u64,
-    lost: Vec<u8>,
+    state: State,
 }
 
 impl PlainFile {
     pub(super) const fn new(file: File) -> Self {
-        Self { file, len: 0, lost: Vec::new() }
+        Self { file, len: 0, state: State::Intact }
     }
 }
 
 impl Output for PlainFile {
     fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
         write_at(&self.file, blocks, self.len).map_err(|(kept, error)| {
-            self.lost = blocks[kept..].to_vec();
+            self.state.fail(&blocks[kept..]);
             error
         })?;
         self.len += blocks.len() as u64;
@@ -149,7 +177,7 @@ impl Output for PlainFile {
     }
 
     fn salvage(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.lost)
+        self.state.take_lost()
     }
 
     fn next_place(&self) -> Place {
