@@ -8,7 +8,7 @@ use std::io;
 use super::blocks::{self, Held};
 use super::options::{CaptureStats, PcapngOptions};
 use super::output::{Output, Place};
-use super::secrets::{Keys, Secrets, Wait};
+use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
 use crate::event::{Event, EventKind};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize};
@@ -85,14 +85,14 @@ impl Encoder {
     }
 
     /// Begins a section: its header, keys of open connections, and room for later keys where
-    /// `place`, at which `blocks` will lie, can be patched. Returns whether there is such room;
-    /// the output must have it before keys come.
-    pub(super) fn begin_section(&mut self, blocks: &mut Vec<u8>, place: Place) -> bool {
+    /// `place`, at which `blocks` will lie, can be patched.
+    pub(super) fn begin_section(&mut self, blocks: &mut Vec<u8>, place: Place) -> KeySpace {
         self.section.restart(blocks);
         self.pending = Pending::Header;
-        let Some(secrets) = &mut self.secrets else { return false };
-        secrets.begin_section(blocks, place);
-        matches!(place, Place::AtOffset(_))
+        match &mut self.secrets {
+            Some(secrets) => secrets.begin_section(blocks, place),
+            None => KeySpace::Unchanged,
+        }
     }
 
     /// Opens every live connection again, with new sequence numbers, in a section that has just
@@ -155,9 +155,12 @@ impl Encoder {
     }
 
     /// Appends more room for keys if there is little left and `place`, at which `blocks` will lie,
-    /// can be patched; returns whether it did.
-    pub(super) fn reserve_secrets(&mut self, blocks: &mut Vec<u8>, place: Place) -> bool {
-        self.secrets.as_mut().is_some_and(|secrets| secrets.reserve(blocks, place))
+    /// can be patched.
+    pub(super) fn reserve_secrets(&mut self, blocks: &mut Vec<u8>, place: Place) -> KeySpace {
+        match &mut self.secrets {
+            Some(secrets) => secrets.reserve(blocks, place),
+            None => KeySpace::Unchanged,
+        }
     }
 
     /// Counts blocks, `len` bytes long, that were handed over.

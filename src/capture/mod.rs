@@ -34,7 +34,7 @@ pub use self::over_ip::PcapOverIpSink;
 
 use self::encoder::Encoder;
 use self::output::{Output, Stream};
-use self::secrets::{Keys, Wait};
+use self::secrets::{KeySpace, Keys, Wait};
 use self::series::Series;
 use crate::event::{Event, Timestamp};
 use crate::sink::{Interest, Kept, Sink};
@@ -168,8 +168,10 @@ impl PcapngSink {
     /// Begins a section at the beginning of a file.
     fn begin_section(&mut self) -> io::Result<()> {
         let place = self.output.next_place();
-        // Room for keys must be in the file before something is put into it.
-        if self.encoder.begin_section(&mut self.pending, place) { self.write_out() } else { Ok(()) }
+        match self.encoder.begin_section(&mut self.pending, place) {
+            KeySpace::Appended => self.write_out(),
+            KeySpace::Unchanged => Ok(()),
+        }
     }
 
     fn write_out(&mut self) -> io::Result<()> {
@@ -249,8 +251,9 @@ impl PcapngSink {
     /// Brings new keys into the capture.
     fn update_secrets(&mut self, wait: Wait) -> io::Result<Keys> {
         let keys = self.encoder.update_secrets(wait, &mut self.pending, Some(&mut *self.output))?;
-        if self.encoder.reserve_secrets(&mut self.pending, self.output.next_place()) {
-            self.write_out()?;
+        match self.encoder.reserve_secrets(&mut self.pending, self.output.next_place()) {
+            KeySpace::Appended => self.write_out()?,
+            KeySpace::Unchanged => {}
         }
         Ok(keys)
     }

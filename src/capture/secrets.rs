@@ -59,6 +59,14 @@ pub(super) enum Keys {
     NotAwaited,
 }
 
+/// Whether blocks end with newly reserved space for keys. The output must have that space before
+/// keys are put into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeySpace {
+    Appended,
+    Unchanged,
+}
+
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
     keylog: Keylog,
@@ -94,7 +102,7 @@ impl Secrets {
 
     /// Begins a section, whose header is pending and comes to lie at `place`. Keys of open
     /// connections follow at once.
-    pub(super) fn begin_section(&mut self, pending: &mut Vec<u8>, place: Place) {
+    pub(super) fn begin_section(&mut self, pending: &mut Vec<u8>, place: Place) -> KeySpace {
         for random in self.closed.drain(..) {
             self.written.remove(&random);
         }
@@ -103,9 +111,7 @@ impl Secrets {
         }
         self.write_existing_keys(pending);
         self.space.clear();
-        if let Place::AtOffset(at) = place {
-            self.space.reserve(pending, at);
-        }
+        self.reserve(pending, place)
     }
 
     /// Appends the keys that older readers have had, for a new one.
@@ -117,13 +123,16 @@ impl Secrets {
         insert_block(pending, end, &joined(lines));
     }
 
-    /// Appends another place for keys if the last one is nearly full; whether it has.
-    pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, place: Place) -> bool {
+    /// Reserves space for keys if little is left and `place`, where `pending` will lie, can be
+    /// patched.
+    pub(super) fn reserve(&mut self, pending: &mut Vec<u8>, place: Place) -> KeySpace {
         match place {
-            Place::AtOffset(at) if self.space.is_low() => self.space.reserve(pending, at),
-            _ => return false,
+            Place::AtOffset(at) if self.space.is_low() => {
+                self.space.reserve(pending, at);
+                KeySpace::Appended
+            }
+            Place::AtOffset(_) | Place::Nowhere => KeySpace::Unchanged,
         }
-        true
     }
 
     /// Looks at an event for the beginning of TLS, and for the answer to it.
