@@ -1,8 +1,8 @@
-//! Style and architecture as tests: what each layer may name, read from the source's text.
+//! Style and architecture as tests, read from the syntax tree of the source.
 
 mod graph;
 mod rules;
-mod text;
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn the_source_keeps_the_rules() {
+fn source_keeps_rules() {
     let mut files = Vec::new();
     for folder in ["src", "tests", "examples", "benches", "fuzz"] {
         rust_files(&root().join(folder), &mut files);
@@ -67,25 +67,25 @@ fn the_source_keeps_the_rules() {
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
 
-fn has_declaration(line: &str, declared: &str) -> bool {
-    let before = line.trim().strip_suffix(declared);
-    before.is_some_and(|before| matches!(before, "" | "pub " | "pub(crate) " | "pub(super) "))
+/// Whether a file declares the module `name`, with the content in a file of its own.
+fn has_declaration(file: &Path, name: &str) -> bool {
+    let items = source::parse(&fs::read_to_string(file).unwrap()).items;
+    items.iter().any(|item| {
+        matches!(item, syn::Item::Mod(module) if module.content.is_none() && module.ident == name)
+    })
 }
 
 /// Whether the module in `path` is declared where it should be, so that it is compiled.
 fn is_wired(path: &Path) -> bool {
     let module = if path.ends_with("mod.rs") { path.parent().unwrap() } else { path };
     let (folder, name) = (module.parent().unwrap(), module.file_stem().unwrap().to_str().unwrap());
-    let declared = format!("mod {name};");
     let parents = ["mod.rs", "main.rs", "lib.rs"].map(|parent| folder.join(parent));
-    parents.into_iter().chain([folder.with_extension("rs")]).any(|parent| {
-        let text = fs::read_to_string(parent).unwrap_or_default();
-        text.lines().any(|line| has_declaration(line, &declared))
-    })
+    let mut parents = parents.into_iter().chain([folder.with_extension("rs")]);
+    parents.any(|parent| parent.exists() && has_declaration(&parent, name))
 }
 
 #[test]
-fn no_file_is_left_out() {
+fn every_file_is_compiled() {
     let mut files = Vec::new();
     for folder in ["src", "tests"] {
         rust_files(&root().join(folder), &mut files);
@@ -98,7 +98,7 @@ fn no_file_is_left_out() {
 }
 
 #[test]
-fn a_file_that_no_module_names_is_found() {
+fn file_without_module_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -116,7 +116,7 @@ fn a_file_that_no_module_names_is_found() {
 }
 
 #[test]
-fn the_top_level_is_what_it_should_be() {
+fn top_level_has_only_known_entries() {
     // Captures are what a demonstration leaves, and the version control ignores them.
     let expected = |name: &str| TOP_LEVEL.contains(&name) || name.ends_with(".pcapng");
     let names = fs::read_dir(root()).unwrap();
@@ -142,7 +142,7 @@ const LAYERS: &[&str] = &[
 ];
 
 #[test]
-fn layers_import_from_lower_ones_only() {
+fn layers_import_only_downward() {
     let upward = graph::upward(&root().join("src/lib.rs"), LAYERS);
     assert!(upward.is_empty(), "\n{}", upward.join("\n"));
     let architecture = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
@@ -153,7 +153,7 @@ fn layers_import_from_lower_ones_only() {
 }
 
 #[test]
-fn files_import_in_no_circle() {
+fn imports_form_no_circle() {
     let circles = ["src/lib.rs", "src/main.rs"].map(|path| graph::circles(&root().join(path)));
     let circles: Vec<_> = circles.into_iter().flatten().collect();
     assert!(circles.is_empty(), "these files go round in a circle:\n{}", circles.join("\n"));
@@ -161,7 +161,7 @@ fn files_import_in_no_circle() {
 
 /// The compiler and clippy hold these; here it is held that they are asked to.
 #[test]
-fn the_lints_that_rules_rest_on_are_on() {
+fn lints_behind_rules_are_on() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     for lint in ["missing_docs", "unsafe_code", "undocumented_unsafe_blocks", "unwrap_used"] {
         let on = format!("{lint} = \"deny\"");

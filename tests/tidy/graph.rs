@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use syn::Item;
 use syn::visit::Visit;
-use syn::{Attribute, Item, UseTree};
+
+use super::source::{is_for_tests, parse, paths_of};
 
 /// A module by its path below the crate; the crate's own is empty.
 type ModulePath = Vec<String>;
@@ -18,13 +20,6 @@ struct Modules {
 /// A name that a module has from another: the module it leads to and the name there.
 type Exports = BTreeMap<String, (ModulePath, String)>;
 
-fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let name = attribute.parse_args::<syn::Ident>();
-        attribute.path().is_ident("cfg") && name.is_ok_and(|name| name == "test")
-    })
-}
-
 impl Modules {
     /// Those below `root`, a file such as `src/lib.rs`.
     fn read(root: &Path) -> Self {
@@ -34,7 +29,7 @@ impl Modules {
     }
 
     fn read_file(&mut self, file: &Path, children: &Path, path: ModulePath) {
-        let items = syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap().items;
+        let items = parse(&fs::read_to_string(file).unwrap()).items;
         for item in &items {
             let Item::Mod(module) = item else { continue };
             if module.content.is_some() || is_for_tests(&module.attrs) {
@@ -145,20 +140,6 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-fn paths_of(tree: &UseTree) -> Vec<Vec<String>> {
-    let below = |name: String, tree: &UseTree| {
-        let paths = paths_of(tree).into_iter();
-        paths.map(|path| [&[name.clone()][..], &path].concat()).collect()
-    };
-    match tree {
-        UseTree::Path(step) => below(step.ident.to_string(), &step.tree),
-        UseTree::Name(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Rename(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Glob(_) => vec![vec!["*".to_owned()]],
-        UseTree::Group(group) => group.items.iter().flat_map(paths_of).collect(),
-    }
-}
-
 /// The circles among the files below `root`: each as the files that can be reached from each other.
 pub(super) fn circles(root: &Path) -> BTreeSet<String> {
     let imports = Modules::read(root).imports();
@@ -202,4 +183,56 @@ pub(super) fn upward(root: &Path, layers: &[&str]) -> Vec<String> {
         format!("{} imports {}", from.join("::"), to.join("::"))
     };
     pairs.filter(is_upward).map(shown).collect()
+}
+
+/// Writes a crate of these files, and returns its folder and its root.
+fn made_up(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let root = folder.path().join("lib.rs");
+    (folder, root)
+}
+
+#[test]
+fn circle_of_files_is_found() {
+    let (_folder, root) = made_up(&[
+        ("lib.rs", "mod a; mod b; mod c; mod d;"),
+        ("a.rs", "use crate::b::B;"),
+        // By way of a file that only passes the name on.
+        ("b/mod.rs", "mod inner; pub use inner::B; use crate::c::C;"),
+        ("b/inner.rs", "pub struct B; fn f() { crate::c::f() }"),
+        ("c.rs", "use super::a; pub fn f() { a::f() }"),
+        ("d.rs", "use crate::a::A; #[cfg(test)] mod tests { use crate::d; }"),
+    ]);
+    assert_eq!(circles(&root), BTreeSet::from(["a, b::inner, c".to_owned()]));
+}
+
+#[test]
+fn imports_without_circle_are_not_reported() {
+    let (_folder, root) = made_up(&[
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "use crate::b::B; mod inner;"),
+        ("a/inner.rs", "use crate::b::B;"),
+        ("b.rs", "pub struct B; #[cfg(test)] mod tests { use crate::a::A; }"),
+    ]);
+    assert_eq!(circles(&root), BTreeSet::new());
+}
+
+#[test]
+fn import_from_higher_layer_is_found() {
+    let files = [("lib.rs", "mod low; mod high;"), ("low.rs", "use crate::high::H;")];
+    let (_folder, root) = made_up(&[files[0], files[1], ("high.rs", "use crate::low::L;")]);
+    assert_eq!(upward(&root, &["low", "high"]), ["low imports high"]);
+}
+
+#[test]
+#[should_panic(expected = "'other' is no layer that the test knows")]
+fn folder_without_layer_fails() {
+    let files = [("lib.rs", "mod low; mod other;"), ("other/mod.rs", "use crate::low::L;")];
+    let (_folder, root) = made_up(&[files[0], files[1], ("low.rs", "")]);
+    upward(&root, &["low"]);
 }
