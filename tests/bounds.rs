@@ -41,7 +41,7 @@ fn read_end(mut stream: &TcpStream) -> ErrorKind {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_is_given_up_and_the_client_reset() {
+fn connect_timeout_resets_client() {
     let full = full();
     let limits = Limits::default().connect_timeout(SHORT);
     let (tunnel, events) = Running::recorded_with(full.address, |b| b.limits(limits));
@@ -53,7 +53,7 @@ fn an_upstream_that_does_not_answer_is_given_up_and_the_client_reset() {
 }
 
 #[test]
-fn a_client_that_gives_up_ends_the_connect_under_way() {
+fn client_reset_ends_pending_connect() {
     let full = full();
     let (tunnel, events) = Running::recorded(full.address);
     let client = tunnel.connect();
@@ -68,7 +68,7 @@ fn a_client_that_gives_up_ends_the_connect_under_way() {
 }
 
 #[test]
-fn stopping_ends_a_connect_under_way() {
+fn stop_ends_pending_connect() {
     let full = full();
     let limits = Limits::default().shutdown_timeout(SHORT);
     let (tunnel, events) = Running::recorded_with(full.address, |b| b.limits(limits));
@@ -91,7 +91,7 @@ fn connection(limits: Limits) -> (Running, crate::support::events::Events, TcpSt
 }
 
 #[test]
-fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
+fn idle_connection_is_reset_at_timeout() {
     let limits = Limits::default().idle_timeout(SHORT * 3);
     let (tunnel, events, mut client, mut server) = connection(limits);
     // Talks for longer than the time-out, with pauses shorter than it, machine willing.
@@ -114,7 +114,7 @@ fn a_silent_connection_is_reset_after_the_idle_time_out_and_not_before() {
 }
 
 #[test]
-fn a_forgotten_half_close_ends() {
+fn half_close_timeout_ends_connection() {
     let limits = Limits::default().half_close_timeout(SHORT);
     let (tunnel, events, client, mut server) = connection(limits);
     client.shutdown(Shutdown::Write).unwrap();
@@ -127,7 +127,7 @@ fn a_forgotten_half_close_ends() {
 }
 
 #[test]
-fn further_clients_wait_for_a_place() {
+fn client_over_limit_waits() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let limits = Limits::default().max_connections(2);
     let to = listener.local_addr().unwrap();
@@ -157,7 +157,7 @@ fn further_clients_wait_for_a_place() {
 }
 
 #[test]
-fn stopping_resets_who_waits_for_a_place() {
+fn stop_resets_waiting_clients() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let limits = Limits::default().max_connections(1).shutdown_timeout(SHORT);
     let to = listener.local_addr().unwrap();
@@ -179,7 +179,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn a_hundred_slow_readers_hold_up_nobody_and_little_memory() {
+fn hundred_slow_readers_hold_little_memory() {
     const SLOW: usize = 100;
     // Memory is measured, which the other tests' would spoil.
     if !confined("exec") {
@@ -224,7 +224,7 @@ fn a_hundred_slow_readers_hold_up_nobody_and_little_memory() {
 }
 
 #[test]
-fn nothing_of_one_connection_reaches_another() {
+fn bytes_of_connections_stay_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();
     let (tunnel, events) = Running::recorded_with(to, |b| b.workers(1));

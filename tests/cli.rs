@@ -47,7 +47,7 @@ fn has_line(ended: &Ended, words: &str) -> bool {
 }
 
 #[test]
-fn it_relays_until_it_is_told_to_end() {
+fn sigint_ends_relay_after_its_connections() {
     for signal in ["TERM", "INT"] {
         let folder = tempdir().unwrap();
         let capture = folder.path().join("out.pcapng");
@@ -70,7 +70,7 @@ fn it_relays_until_it_is_told_to_end() {
 }
 
 #[test]
-fn pairs_go_together_in_order() {
+fn from_and_to_pair_in_order() {
     let servers = [echo_server().to_string(), echo_server().to_string()];
     let [first, second] = &servers;
     let process =
@@ -86,7 +86,7 @@ fn pairs_go_together_in_order() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_with_a_readable_capture() {
+fn second_signal_ends_at_once_with_readable_capture() {
     for signal in ["TERM", "INT"] {
         let folder = tempdir().unwrap();
         let capture = folder.path().join("out.pcapng");
@@ -120,7 +120,7 @@ fn a_second_signal_ends_it_at_once_with_a_readable_capture() {
 }
 
 #[test]
-fn a_port_in_use_leaves_nothing_behind() {
+fn port_in_use_leaves_no_file() {
     let folder = tempdir().unwrap();
     let taken = TcpListener::bind(LOCAL).unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -135,7 +135,7 @@ fn a_port_in_use_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_port_for_readers_in_use_leaves_nothing_behind() {
+fn served_port_in_use_leaves_no_file() {
     let folder = tempdir().unwrap();
     let taken = TcpListener::bind(LOCAL).unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -157,7 +157,7 @@ fn a_port_for_readers_in_use_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
+fn unwritable_file_leaves_no_socket() {
     let folder = tempdir().unwrap();
     let socket = folder.path().join("socket");
     let from = format!("unix:{}", socket.display());
@@ -172,7 +172,7 @@ fn a_file_that_cannot_be_written_leaves_no_socket_behind() {
 }
 
 #[test]
-fn a_failing_capture_ends_it_and_is_told() {
+fn failing_capture_ends_tunnel_with_error() {
     let server = echo_server().to_string();
     let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", "/dev/full"]);
     let _ = process.connect();
@@ -183,7 +183,7 @@ fn a_failing_capture_ends_it_and_is_told() {
 }
 
 #[test]
-fn a_detached_capture_still_makes_it_fail() {
+fn detached_capture_exits_with_failure() {
     let server = echo_server().to_string();
     let args =
         ["--from", LOCAL, "--to", &server, "--pcap", "/dev/full", "--on-sink-error", "detach"];
@@ -197,7 +197,7 @@ fn a_detached_capture_still_makes_it_fail() {
 }
 
 #[test]
-fn the_console_shows_what_is_said() {
+fn console_shows_bytes_of_both_sides() {
     let server = echo_server().to_string();
     for (more, words) in [
         (&[][..], "Client -> Server"),
@@ -235,7 +235,7 @@ fn run_in(environment: &[(&str, &str)], terminal: bool, args: &[&str]) -> (Optio
 }
 
 #[test]
-fn what_is_raw_goes_to_a_terminal_only_if_asked_for_twice() {
+fn raw_on_terminal_needs_asking_twice() {
     let args = ["--from", LOCAL, "--to", "h:1", "--stop-after", "duration:1ms", "--console", "raw"];
     let (code, said) = run_in(&[], true, &args);
     assert_eq!(code, Some(2), "{said}");
@@ -246,7 +246,7 @@ fn what_is_raw_goes_to_a_terminal_only_if_asked_for_twice() {
 }
 
 #[test]
-fn the_environment_stands_for_what_is_not_given() {
+fn environment_replaces_missing_options() {
     let folder = tempdir().unwrap();
     let capture = folder.path().join("out.pcapng");
     let environment = [
@@ -275,7 +275,7 @@ fn the_environment_stands_for_what_is_not_given() {
 }
 
 #[test]
-fn a_quiet_console_shows_nothing() {
+fn quiet_console_prints_nothing() {
     let server = echo_server().to_string();
     for more in [&["-q"][..], &["--quiet"], &["--console", "none"]] {
         let process = Process::start(&[&["--from", LOCAL, "--to", &server], more].concat());
@@ -286,7 +286,7 @@ fn a_quiet_console_shows_nothing() {
 }
 
 #[test]
-fn the_console_leaves_stdout_to_the_capture() {
+fn console_goes_to_stderr_beside_capture_on_stdout() {
     let server = echo_server().to_string();
     let args = ["--from", LOCAL, "--to", &server, "--pcap", "-", "--console", "hexdump"];
     let process = Process::start(&args);
@@ -298,7 +298,7 @@ fn the_console_leaves_stdout_to_the_capture() {
 }
 
 #[test]
-fn a_capture_goes_to_stdout_and_nothing_else_does() {
+fn capture_on_stdout_is_alone_there() {
     let server = echo_server().to_string();
     let process = Process::start(&["--from", LOCAL, "--to", &server, "--pcap", "-"]);
     converse(process.connect(), "hello");
@@ -316,7 +316,7 @@ fn a_capture_goes_to_stdout_and_nothing_else_does() {
 }
 
 #[test]
-fn a_reader_of_stdout_who_leaves_has_seen_enough() {
+fn closed_stdout_ends_with_success() {
     let server = echo_server().to_string();
     let (process, stdout) =
         Process::start_piped(&["--from", LOCAL, "--to", &server, "--pcap", "-"]);
@@ -329,7 +329,7 @@ fn a_reader_of_stdout_who_leaves_has_seen_enough() {
 }
 
 #[test]
-fn a_reader_of_stdout_who_leaves_while_nothing_is_said_ends_it() {
+fn closed_stdout_while_idle_ends_tunnel() {
     for more in [&["--pcap", "-"][..], &["--console", "json"]] {
         let (process, stdout) =
             Process::start_piped(&[&["--from", LOCAL, "--to", "127.0.0.1:9"], more].concat());
@@ -341,7 +341,7 @@ fn a_reader_of_stdout_who_leaves_while_nothing_is_said_ends_it() {
 }
 
 #[test]
-fn it_ends_by_itself_where_it_is_told_to() {
+fn stop_after_ends_tunnel() {
     let server = echo_server().to_string();
     for stop in ["packets:3", "size:1000", "connections:1", "duration:10ms"] {
         let folder = tempdir().unwrap();
@@ -361,7 +361,7 @@ fn it_ends_by_itself_where_it_is_told_to() {
 }
 
 #[test]
-fn a_capture_is_served_over_ip() {
+fn pcap_over_ip_serves_capture() {
     let server = echo_server().to_string();
     let args = ["--from", LOCAL, "--to", &server, "--pcap-over-ip", LOCAL];
     let mut process = Process::start(&args);
@@ -379,7 +379,7 @@ fn a_capture_is_served_over_ip() {
 }
 
 #[test]
-fn a_capture_rotates() {
+fn rotate_size_begins_new_file() {
     let server = echo_server().to_string();
     let folder = tempdir().unwrap();
     let capture = folder.path().join("out.pcapng");

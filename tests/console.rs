@@ -135,7 +135,7 @@ pub(crate) fn is_harmless(text: &str) -> bool {
 }
 
 #[test]
-fn no_traffic_and_no_name_commands_the_terminal() {
+fn traffic_and_names_never_control_terminal() {
     assert!(!is_harmless("\x1b[2J") && !is_harmless("\u{9b}") && !is_harmless("\u{202e}"));
     let any_byte = "(?s-u).".parse::<Expression>().unwrap();
     for events in conversations() {
@@ -165,7 +165,7 @@ fn chunks(connection: u64, chunks: &[&'static [u8]]) -> Vec<Event> {
 }
 
 #[test]
-fn text_goes_on_only_where_nothing_is_left_out_between() {
+fn gap_begins_new_line_of_text() {
     let mut options = format(Format::Text);
     options.time = TimeStyle::None;
     options.max_print = Some(6);
@@ -180,7 +180,7 @@ fn text_goes_on_only_where_nothing_is_left_out_between() {
 }
 
 #[test]
-fn relative_times_count_from_what_happened_first_though_it_is_not_shown() {
+fn relative_time_counts_from_hidden_first_event() {
     let mut events = chunks(1, &[b"first"]);
     events.extend(chunks(2, &[b"se", b"cond"]).into_iter().skip(1));
     let mut options = format(Format::Text);
@@ -190,7 +190,7 @@ fn relative_times_count_from_what_happened_first_though_it_is_not_shown() {
 }
 
 #[test]
-fn what_matches_is_marked_in_text_as_in_rows() {
+fn match_is_marked_in_text() {
     let mut options = format(Format::Text);
     options.color = true;
     options.grep = Some("b.d|x".parse::<Expression>().unwrap());

@@ -105,7 +105,7 @@ fn survives(peer: Peer, survivor: &TcpStream, events: &Events, unheard: bool, ki
 }
 
 #[test]
-fn a_killed_client_ends_as_its_kernel_ends_it() {
+fn killed_client_ends_as_its_kernel_does() {
     for unheard in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
@@ -118,7 +118,7 @@ fn a_killed_client_ends_as_its_kernel_ends_it() {
 }
 
 #[test]
-fn a_killed_server_ends_as_its_kernel_ends_it() {
+fn killed_server_ends_as_its_kernel_does() {
     for unheard in [false, true] {
         let mut peer = peer("listen");
         let (tunnel, events) = Running::recorded(address_of(&mut peer));
@@ -159,7 +159,7 @@ fn pass_much(output: impl Write + Send + 'static) -> (Option<io::Error>, u64) {
 }
 
 #[test]
-fn a_full_disk_ends_the_capture_and_nothing_else() {
+fn full_disk_ends_capture_only() {
     let mount = "mount -t tmpfs -o size=1m none /mnt;";
     if !confined(&format!("exec unshare --mount sh -ec '{mount} exec \"$@\"' sh")) {
         return;
@@ -171,7 +171,7 @@ fn a_full_disk_ends_the_capture_and_nothing_else() {
 }
 
 #[test]
-fn a_reader_of_a_fifo_that_leaves_ends_the_capture_and_nothing_else() {
+fn closed_fifo_ends_capture_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());

@@ -39,7 +39,7 @@ fn talk_and_stop(tunnel: &Tunnel) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn within_a_tokio_program_it_runs_beside_it() {
+fn tunnel_runs_beside_tokio_program() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (server, serving) = echo();
     runtime.block_on(async {
@@ -53,7 +53,7 @@ fn within_a_tokio_program_it_runs_beside_it() {
 }
 
 #[test]
-fn within_a_tokio_uring_program_it_runs_on_its_ring() {
+fn tunnel_runs_on_callers_tokio_uring() {
     let (server, serving) = echo();
     let events = Events::default();
     let sink = events.sink();
@@ -82,7 +82,7 @@ fn in_time(what: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn a_sink_may_wait_for_the_runtime_that_the_tunnel_runs_on() {
+fn sink_may_wait_for_tunnels_runtime() {
     let (server, serving) = echo();
     in_time(move || {
         tokio_uring::start(async move {
@@ -116,7 +116,7 @@ fn a_sink_may_wait_for_the_runtime_that_the_tunnel_runs_on() {
 }
 
 #[test]
-fn a_tunnel_that_nobody_awaits_any_more_is_aborted() {
+fn dropped_tunnel_future_aborts_tunnel() {
     let events = Events::default();
     let (sink, seen) = (events.sink(), events.clone());
     tokio_uring::start(async move {
@@ -151,7 +151,7 @@ fn a_tunnel_that_nobody_awaits_any_more_is_aborted() {
 }
 
 #[test]
-fn a_closure_that_fails_is_a_sink_that_failed() {
+fn failing_closure_is_a_failed_sink() {
     let (server, serving) = echo();
     let options = SinkOptions::named("closure").on_error(OnError::Detach);
     let tunnel = Tunnel::builder("127.0.0.1:0", server)
@@ -170,7 +170,7 @@ fn a_closure_that_fails_is_a_sink_that_failed() {
 }
 
 #[test]
-fn a_sink_may_have_any_name() {
+fn sink_accepts_any_name() {
     for name in ["", "a\0b", "\u{1f980} of more bytes than a thread's name may have", "/\n"] {
         let sink = |_: &Event| Ok(());
         let tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1")
@@ -184,7 +184,7 @@ fn a_sink_may_have_any_name() {
 
 /// What a program may hand to another thread; that this compiles is the test.
 #[test]
-fn handles_and_tunnels_may_go_to_other_threads() {
+fn handle_and_tunnel_move_to_threads() {
     fn sent<T: Send + 'static>() {}
     fn shared<T: Send + Sync + Clone + 'static>() {}
     sent::<Tunnel>();
@@ -193,7 +193,7 @@ fn handles_and_tunnels_may_go_to_other_threads() {
 }
 
 #[test]
-fn more_sinks_than_can_be_fed_are_refused_in_words() {
+fn too_many_sinks_are_refused() {
     let mut tunnel = Tunnel::builder("127.0.0.1:0", "127.0.0.1:1").bind().unwrap();
     for _ in 0..65 {
         tunnel.add_sink(SinkOptions::default(), |_: &Event| Ok(()));

@@ -47,7 +47,7 @@ fn read_all(mut stream: &TcpStream) -> (Vec<u8>, bool) {
 }
 
 #[test]
-fn a_reset_does_not_overtake_what_was_acknowledged_before_it() {
+fn rst_waits_for_acknowledged_bytes() {
     const LEN: usize = 100_000;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
@@ -65,7 +65,7 @@ fn a_reset_does_not_overtake_what_was_acknowledged_before_it() {
 }
 
 #[test]
-fn a_reset_is_kept_from_a_peer_that_reads_nothing_for_a_moment_only() {
+fn rst_reaches_stalled_peer_after_a_moment() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
     let _client = connect_with_little_room(&tunnel);
@@ -107,7 +107,7 @@ fn transformed(
 }
 
 #[test]
-fn a_reply_is_not_cut_by_the_fin_of_whom_it_speaks_for() {
+fn transform_reply_survives_fin_of_other_side() {
     const LEN: usize = 16 << 20;
     let (tunnel, events, mut client, server) = transformed(|_, _| {
         Pair::default().encoder(transform(|_, output| output.reply(bytes(2, LEN))))
@@ -127,7 +127,7 @@ fn a_reply_is_not_cut_by_the_fin_of_whom_it_speaks_for() {
 }
 
 #[test]
-fn who_was_told_that_nothing_more_comes_is_told_nothing_more() {
+fn transform_reply_after_fin_is_dropped() {
     let (tunnel, events, mut client, mut server) = transformed(|_, _| {
         let encoder = transform(|input, output| {
             output.forward(input);
@@ -151,7 +151,7 @@ fn who_was_told_that_nothing_more_comes_is_told_nothing_more() {
 }
 
 #[test]
-fn a_delay_does_not_keep_the_tunnel_from_ending() {
+fn transform_delay_does_not_delay_shutdown() {
     let (tunnel, events, mut client, _server) = transformed(|_, _| {
         Pair::default().encoder(transform(|_, output| output.delay(Duration::from_secs(24 * 3600))))
     });
@@ -163,7 +163,7 @@ fn a_delay_does_not_keep_the_tunnel_from_ending() {
 }
 
 #[test]
-fn a_codec_that_panics_resets_both_peers_and_harms_no_other() {
+fn panicking_codec_resets_its_connection_only() {
     let first = AtomicBool::new(true);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let codec = move |_: ConnectionId, _: &Open| {
@@ -194,7 +194,7 @@ fn a_codec_that_panics_resets_both_peers_and_harms_no_other() {
 }
 
 #[test]
-fn a_transform_that_panics_as_it_goes_resets_both_peers() {
+fn transform_panic_in_drop_resets_both_sides() {
     struct Vase;
     impl Transform for Vase {
         fn transform(&mut self, _: &[u8], _: &mut Output) -> Result<(), TransformError> {
@@ -219,7 +219,7 @@ fn a_transform_that_panics_as_it_goes_resets_both_peers() {
 }
 
 #[test]
-fn an_error_that_panics_over_its_words_is_told_as_a_panic() {
+fn error_with_panicking_display_is_a_panic() {
     #[derive(Debug)]
     struct Speechless;
     impl std::fmt::Display for Speechless {

@@ -40,7 +40,7 @@ fn installed() -> TempDir {
 }
 
 #[test]
-fn half_a_tunnel_in_the_environment_does_not_hide_it() {
+fn partial_environment_keeps_extcap_listed() {
     let program = env!("CARGO_BIN_EXE_tcp_tunn");
     let asked = |question| {
         let mut command = Command::new(program);
@@ -53,7 +53,7 @@ fn half_a_tunnel_in_the_environment_does_not_hide_it() {
 }
 
 #[test]
-fn wireshark_lists_it() {
+fn wireshark_lists_interface() {
     let home = installed();
     let list = said(&at_home(home.path(), "tshark").arg("-D").output().unwrap());
     let line = list.lines().find(|line| line.contains(" tcp_tunn ")).expect(&list);
@@ -89,7 +89,7 @@ fn converse(mut client: UnixStream, server: &TcpListener) {
 }
 
 #[test]
-fn wireshark_captures_from_it() {
+fn wireshark_captures_from_interface() {
     let home = installed();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     // Where it listens must be known before; a socket's path is nobody else's.
@@ -110,7 +110,7 @@ fn wireshark_captures_from_it() {
 }
 
 #[test]
-fn nothing_but_a_link_is_replaced() {
+fn install_replaces_links_only() {
     let home = installed();
     let link = home.path().join(".config/wireshark/extcap/tcp_tunn");
     fs::remove_file(&link).unwrap();

@@ -131,7 +131,7 @@ fn fails_and_goes_by_the_rule(
 }
 
 #[test]
-fn a_full_disk_stops_it_or_is_left_behind() {
+fn full_disk_stops_tunnel_or_detaches_sink() {
     let mount = "mount -t tmpfs -o size=1m none /mnt;";
     if !confined(&format!("exec unshare --mount sh -ec '{mount} exec \"$@\"' sh")) {
         return;
@@ -141,7 +141,7 @@ fn a_full_disk_stops_it_or_is_left_behind() {
 }
 
 #[test]
-fn a_reader_of_a_fifo_that_leaves_stops_it_or_is_left_behind() {
+fn closed_fifo_stops_tunnel_or_detaches_sink() {
     let folder = tempdir().unwrap();
     let path = mkfifo(folder.path());
     let words = ["tcp_tunn: the capture to ", "fifo failed: Broken pipe", "(its reader is gone)"];
@@ -151,7 +151,7 @@ fn a_reader_of_a_fifo_that_leaves_stops_it_or_is_left_behind() {
 }
 
 #[test]
-fn a_reader_that_stalls_costs_the_capture_what_is_counted_and_the_relay_nothing() {
+fn stalled_reader_costs_counted_bytes_and_no_relay_time() {
     const LEN: usize = 16 << 20;
     let folder = tempdir().unwrap();
     let path = mkfifo(folder.path());
@@ -184,7 +184,7 @@ fn a_reader_that_stalls_costs_the_capture_what_is_counted_and_the_relay_nothing(
 }
 
 #[test]
-fn a_console_whose_reader_leaves_ends_it_if_it_shows_to_nobody_else() {
+fn closed_console_ends_tunnel_without_capture() {
     let upstream = Upstream::new();
     let (tunnel, stdout) = Process::start_piped(&upstream.args(&["--shutdown-timeout", "100ms"]));
     // Before the reader leaves: the tunnel ends at once, and then nobody can come any more.
@@ -197,7 +197,7 @@ fn a_console_whose_reader_leaves_ends_it_if_it_shows_to_nobody_else() {
 }
 
 #[test]
-fn a_console_whose_reader_leaves_does_not_end_the_capture() {
+fn closed_console_keeps_capture() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let upstream = Upstream::new();
@@ -213,7 +213,7 @@ fn a_console_whose_reader_leaves_does_not_end_the_capture() {
 }
 
 #[test]
-fn that_all_places_are_taken_is_told_once() {
+fn reached_connection_limit_is_logged_once() {
     let upstream = Upstream::new();
     let mut tunnel = upstream.tunnel(&["-q", "--max-connections", "1"]);
     let clients: Vec<_> = (0..10).map(|_| tunnel.connect()).collect();
@@ -239,7 +239,7 @@ fn that_all_places_are_taken_is_told_once() {
 }
 
 #[test]
-fn its_port_is_free_at_once_for_the_next_start() {
+fn port_is_free_after_end() {
     let upstream = Upstream::new();
     let mut from = LOCAL.to_owned();
     for _ in 0..3 {
@@ -265,7 +265,7 @@ fn refuses(args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn a_port_that_needs_rights_is_refused_in_one_line() {
+fn privileged_port_is_refused_in_one_line() {
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if !confined(&format!("exec unshare --net {nobody}")) {
         return;
@@ -275,7 +275,7 @@ fn a_port_that_needs_rights_is_refused_in_one_line() {
 }
 
 #[test]
-fn once_it_listens_it_has_the_descriptors_that_it_needs() {
+fn listening_tunnel_has_all_descriptors() {
     let mut listened = Vec::new();
     for files in (16..100).step_by(4) {
         let limit = format!("--nofile={files}:{files}");
@@ -296,7 +296,7 @@ fn once_it_listens_it_has_the_descriptors_that_it_needs() {
 }
 
 #[test]
-fn the_soft_limit_of_open_files_does_not_bind_it() {
+fn soft_limit_of_open_files_is_raised() {
     let upstream = Upstream::new();
     let limited = ["prlimit", "--nofile=64:4096"];
     let tunnel = Process::start_by(&limited, &upstream.args(&["-q"]));
@@ -311,7 +311,7 @@ fn the_soft_limit_of_open_files_does_not_bind_it() {
 }
 
 #[test]
-fn an_upstream_that_comes_and_goes_is_met_whenever_it_is_there() {
+fn restarted_server_is_reached_again() {
     let mut upstream = Upstream::new();
     let tunnel = upstream.tunnel(&["-q"]);
     for _ in 0..5 {
@@ -328,7 +328,7 @@ fn an_upstream_that_comes_and_goes_is_met_whenever_it_is_there() {
 }
 
 #[test]
-fn a_capture_is_for_its_owner_alone_whatever_the_umask() {
+fn capture_is_private_with_any_umask() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let run = format!("umask 0; exec \"$0\" \"$@\" --pcap '{}'", path.display());
@@ -341,7 +341,7 @@ fn a_capture_is_for_its_owner_alone_whatever_the_umask() {
 }
 
 #[test]
-fn a_file_that_is_there_stays_whole_unless_all_is_well() {
+fn failed_start_keeps_existing_file() {
     let folder = tempdir().unwrap();
     let shared = folder.path().join("shared");
     fs::create_dir(&shared).unwrap();
@@ -372,7 +372,7 @@ fn listening(table: &str, state: (usize, &str), inode: usize) -> Vec<String> {
 }
 
 #[test]
-fn nothing_listens_but_what_was_asked_for() {
+fn tunnel_opens_only_requested_listeners() {
     let folder = tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("socket").display());
     let upstream = Upstream::new();

@@ -80,7 +80,7 @@ pub(crate) fn all() -> Vec<(String, Vec<Event>)> {
 }
 
 #[test]
-fn every_output_makes_of_the_fixtures_what_is_committed() {
+fn outputs_of_fixtures_match_committed_files() {
     let update = std::env::var_os("UPDATE_FIXTURES").is_some();
     let mut differing = Vec::new();
     for (name, events) in all() {
@@ -104,7 +104,7 @@ fn every_output_makes_of_the_fixtures_what_is_committed() {
 }
 
 #[test]
-fn wireshark_has_nothing_against_the_captures_of_the_fixtures() {
+fn wireshark_accepts_captures_of_fixtures() {
     for (name, _) in all() {
         for ending in ["pcapng", "both.pcapng"] {
             judge(&path(&name, ending), &[RESET]);
@@ -113,7 +113,7 @@ fn wireshark_has_nothing_against_the_captures_of_the_fixtures() {
 }
 
 #[test]
-fn there_are_no_other_files_in_the_folder() {
+fn fixtures_folder_has_only_known_files() {
     let mut expected = BTreeSet::from(["README.md".to_owned()]);
     for (name, _) in all() {
         let endings = GOLDEN.iter().map(|(ending, _)| *ending).chain(["events"]);
@@ -125,14 +125,14 @@ fn there_are_no_other_files_in_the_folder() {
 }
 
 #[test]
-fn fixtures_are_what_a_tunnel_could_say() {
+fn fixtures_keep_event_contract() {
     for (_, events) in all() {
         check_contract(&events);
     }
 }
 
 #[test]
-fn fixtures_survive_being_written_and_read() {
+fn fixtures_parse_back_after_render() {
     for (name, events) in all() {
         assert_eq!(parse(&render(&events)).as_ref(), Ok(&events), "{name}");
     }

@@ -181,7 +181,7 @@ impl Write for Failing {
 }
 
 #[test]
-fn output_that_fails_anywhere_keeps_whole_blocks_and_says_what_they_hold() {
+fn failing_output_keeps_and_counts_whole_blocks() {
     for legs in [Legs::Direct, Legs::Both] {
         for (room, errno) in (1..25).map(|n| (n * 2393, [libc::EIO, libc::EDQUOT][n % 2])) {
             let mut options = PcapngOptions::default();

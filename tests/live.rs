@@ -52,7 +52,7 @@ fn end(client: TcpStream, server: TcpStream) {
 }
 
 #[test]
-fn a_pipe_shows_each_chunk_at_once_and_its_reader_may_leave() {
+fn pipe_shows_chunks_at_once_until_reader_leaves() {
     let (listener, to) = listener();
     let args = ["--from", LOCAL, "--to", &to, "--pcap", "-", "--shutdown-timeout", "100ms"];
     let (mut process, stdout) = Process::start_piped(&args);
@@ -73,7 +73,7 @@ fn a_pipe_shows_each_chunk_at_once_and_its_reader_may_leave() {
 }
 
 #[test]
-fn a_reader_of_a_fifo_who_leaves_is_missed_while_nothing_is_said() {
+fn closed_fifo_is_noticed_while_idle() {
     let folder = tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -90,7 +90,7 @@ fn a_reader_of_a_fifo_who_leaves_is_missed_while_nothing_is_said() {
 }
 
 #[test]
-fn a_fifo_shows_each_chunk_at_once_and_is_perfect() {
+fn fifo_shows_chunks_at_once() {
     let folder = tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -143,7 +143,7 @@ fn talk_on(mut client: &TcpStream, chunk: &[u8], ended: &AtomicBool) -> usize {
 }
 
 #[test]
-fn a_second_reader_over_ip_comes_in_the_middle_of_bulk_and_both_are_perfect() {
+fn second_reader_in_bulk_gets_valid_capture() {
     let folder = tempdir().unwrap();
     let [first, late] = ["first", "late"].map(|name| folder.path().join(name));
     let (listener, to) = listener();
@@ -179,7 +179,7 @@ fn a_second_reader_over_ip_comes_in_the_middle_of_bulk_and_both_are_perfect() {
 }
 
 #[test]
-fn over_ip_it_takes_names_and_both_kinds_of_addresses() {
+fn pcap_over_ip_accepts_names_and_addresses() {
     let (listener, to) = listener();
     for (asked, told) in [
         ("localhost:0", ["127.0.0.1:", "[::1]:"]),
@@ -227,7 +227,7 @@ fn get(process: &Process, version: &str, page: &str, keylog: &Path) {
 }
 
 #[test]
-fn tls_is_read_live_and_from_files_with_nothing_configured() {
+fn wireshark_decrypts_without_configuration() {
     let folder = tempdir().unwrap();
     let server = Server::https(folder.path());
     let at = |name: &str| folder.path().join(name);

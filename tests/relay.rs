@@ -58,7 +58,7 @@ fn echo_comes_back_and_is_recorded() {
 }
 
 #[test]
-fn sixty_four_mebibytes_each_way_at_once() {
+fn bulk_both_ways_arrives() {
     const LEN: usize = 64 << 20;
     let server_says = bytes(2, LEN);
     let expected = server_says.clone();
@@ -93,7 +93,7 @@ fn check_stream(mut stream: TcpStream, seed: u64, len: usize) {
 }
 
 #[test]
-fn a_refused_upstream_resets_the_client() {
+fn refused_server_resets_client() {
     let (tunnel, events) = Running::recorded(nobody());
     let mut client = patient(tunnel.connect());
     let error = client.read(&mut [0; 1]).unwrap_err();
@@ -104,7 +104,7 @@ fn a_refused_upstream_resets_the_client() {
 }
 
 #[test]
-fn the_server_may_speak_first() {
+fn server_speaks_first() {
     let (tunnel, events) = Running::recorded(server(|mut stream| {
         stream.write_all(b"220 ready\r\n").unwrap();
         let mut said = String::new();
@@ -153,17 +153,17 @@ fn half_close(early: Side) {
 }
 
 #[test]
-fn the_client_may_end_first_and_still_be_answered() {
+fn answer_after_client_fin_reaches_client() {
     half_close(Side::Client);
 }
 
 #[test]
-fn the_server_may_end_first_and_still_be_told() {
+fn bytes_after_server_fin_reach_server() {
     half_close(Side::Server);
 }
 
 #[test]
-fn two_hundred_connections_at_once() {
+fn two_hundred_connections_are_relayed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
     let serving = std::thread::spawn(move || {
@@ -184,7 +184,7 @@ fn two_hundred_connections_at_once() {
 }
 
 #[test]
-fn stopping_resets_idle_connections_after_the_time_out() {
+fn stop_resets_idle_connections_at_timeout() {
     let limits =
         tcp_tunn::tunnel::Limits::default().shutdown_timeout(std::time::Duration::from_millis(100));
     let (tunnel, events) = Running::recorded_with(server(echo), |b| b.limits(limits));
@@ -198,7 +198,7 @@ fn stopping_resets_idle_connections_after_the_time_out() {
 }
 
 #[test]
-fn ipv6_works() {
+fn ipv6_is_relayed() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         skip_without_kernel_feature("IPv6");
         return;
@@ -214,7 +214,7 @@ fn ipv6_works() {
 }
 
 #[test]
-fn a_reset_by_either_side_reaches_the_other() {
+fn rst_of_either_side_reaches_other() {
     for by in [Side::Client, Side::Server] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (tunnel, events) = Running::recorded(listener.local_addr().unwrap());
@@ -233,7 +233,7 @@ fn a_reset_by_either_side_reaches_the_other() {
 }
 
 #[test]
-fn a_unix_socket_is_relayed_and_gone_when_the_tunnel_ends() {
+fn unix_socket_is_relayed_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("in.sock");
     let tunnel = Tunnel::builder(format!("unix:{}", path.display()), server(echo)).bind().unwrap();

@@ -122,7 +122,7 @@ fn start(folder: &Path, more: &[&str]) -> Process {
 }
 
 #[test]
-fn files_under_load_are_perfect_alone_and_lose_nothing_together() {
+fn files_under_load_lose_nothing() {
     let folder = tempdir().unwrap();
     let process = start(folder.path(), &["--rotate-size", "1MB"]);
     let words: Vec<_> = (1..=4).map(|seed| bytes(seed, 1_000_000)).collect();
@@ -166,7 +166,7 @@ fn files_under_load_are_perfect_alone_and_lose_nothing_together() {
 }
 
 #[test]
-fn a_ring_keeps_its_length_under_load() {
+fn ring_of_files_keeps_its_length() {
     let folder = tempdir().unwrap();
     let process = start(folder.path(), &["--rotate-size", "1MB", "--rotate-files", "3"]);
     let said: Vec<_> = (1..=4).map(|seed| bytes(seed, 2_000_000)).collect();
@@ -183,7 +183,7 @@ fn a_ring_keeps_its_length_under_load() {
 }
 
 #[test]
-fn what_a_file_begins_with_does_not_fill_it() {
+fn preamble_does_not_fill_file() {
     // Less than the headers have, and less than the room for keys.
     for size in ["100", "10KB"] {
         let folder = tempdir().unwrap();
@@ -203,7 +203,7 @@ fn what_a_file_begins_with_does_not_fill_it() {
 }
 
 #[test]
-fn a_file_begins_when_the_one_before_has_been_open_for_so_long() {
+fn interval_begins_new_file() {
     let folder = tempdir().unwrap();
     let process = start(folder.path(), &["--rotate-interval", "300ms"]);
     let client = patient(process.connect());
@@ -227,7 +227,7 @@ fn talk_until_it_ends(mut client: TcpStream) {
 }
 
 #[test]
-fn every_stop_under_load_ends_well_and_leaves_a_perfect_capture() {
+fn stop_under_load_leaves_valid_capture() {
     for stop in ["duration:700ms", "size:2MB", "packets:333", "connections:2"] {
         let folder = tempdir().unwrap();
         let process = start(folder.path(), &["--stop-after", stop, "--shutdown-timeout", "50ms"]);

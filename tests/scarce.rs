@@ -73,7 +73,7 @@ fn cpu_time(mut stat: std::fs::File) -> u64 {
 }
 
 #[test]
-fn without_descriptors_clients_wait_and_none_is_lost() {
+fn exhausted_descriptors_make_clients_wait() {
     if !confined("exec prlimit --nofile=256:256") {
         return;
     }
@@ -114,7 +114,7 @@ fn without_descriptors_clients_wait_and_none_is_lost() {
 }
 
 #[test]
-fn a_tunnel_that_was_bound_has_all_that_its_workers_need() {
+fn bound_tunnel_has_workers_ready() {
     if !confined("exec prlimit --nofile=256:256") {
         return;
     }
@@ -150,7 +150,7 @@ fn bind_error(from: &str) -> String {
 }
 
 #[test]
-fn a_port_that_needs_rights_is_told() {
+fn privileged_port_is_refused() {
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if !confined(&format!("exec unshare --net {nobody}")) {
         return;
@@ -160,7 +160,7 @@ fn a_port_that_needs_rights_is_told() {
 }
 
 #[test]
-fn an_address_in_use_is_told_and_is_free_at_once_after_the_end() {
+fn address_in_use_is_refused_and_free_after_end() {
     let to = echo_server("127.0.0.1:0");
     let (tunnel, events) = Running::recorded(to);
     exchange(patient(tunnel.connect()), b"leaves a socket in TIME_WAIT");
@@ -175,7 +175,7 @@ fn an_address_in_use_is_told_and_is_free_at_once_after_the_end() {
 const LOOPBACK: &str = "ip link set lo up;";
 
 #[test]
-fn an_upstream_without_a_route_is_unreachable() {
+fn server_without_route_is_unreachable() {
     if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} exec \"$@\"' sh")) {
         return;
     }
@@ -184,7 +184,7 @@ fn an_upstream_without_a_route_is_unreachable() {
 }
 
 #[test]
-fn an_address_that_this_machine_cannot_reach_is_not_waited_for() {
+fn unreachable_address_is_skipped_at_once() {
     let no_ipv6 = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6;";
     if !confined(&format!("exec unshare --net sh -ec '{LOOPBACK} {no_ipv6} exec \"$@\"' sh")) {
         return;
@@ -195,7 +195,7 @@ fn an_address_that_this_machine_cannot_reach_is_not_waited_for() {
 }
 
 #[test]
-fn a_name_whose_first_address_refuses_is_reached_at_the_second() {
+fn second_address_is_tried_after_refusal() {
     let hosts = "printf \"127.0.0.2 two.test\\n127.0.0.1 two.test\\n\" > /run/hosts;";
     let mount = "mount -t tmpfs none /run;";
     let bind = "mount --bind /run/hosts /etc/hosts;";
@@ -230,7 +230,7 @@ fn silent_network() -> String {
 }
 
 #[test]
-fn an_end_does_not_wait_for_a_name_server() {
+fn stop_does_not_wait_for_resolver() {
     if !confined(&silent_network()) {
         return;
     }
@@ -246,7 +246,7 @@ fn an_end_does_not_wait_for_a_name_server() {
 }
 
 #[test]
-fn an_upstream_that_swallows_packets_times_out() {
+fn silent_server_times_out() {
     if !confined(&silent_network()) {
         return;
     }

@@ -79,7 +79,7 @@ fn succeeded(ended: &Ended) {
 }
 
 #[test]
-fn a_hangup_begins_a_new_file_that_stands_alone() {
+fn sighup_begins_new_file() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let (process, listener) = start(&["--pcap", path.to_str().unwrap()]);
@@ -105,7 +105,7 @@ fn a_hangup_begins_a_new_file_that_stands_alone() {
 }
 
 #[test]
-fn a_hangup_ends_it_where_there_is_no_file() {
+fn sighup_without_file_ends_tunnel() {
     for more in [&[][..], &["--pcap", "-"], &["--pcap", "/dev/null"]] {
         let (process, listener) = start(more);
         Pair::meet(&process, &listener).end();
@@ -117,7 +117,7 @@ fn a_hangup_ends_it_where_there_is_no_file() {
 }
 
 #[test]
-fn a_hangup_that_is_ignored_stays_so() {
+fn ignored_sighup_stays_ignored() {
     let listener = TcpListener::bind(LOCAL).unwrap();
     let to = listener.local_addr().unwrap().to_string();
     let process = Process::start_by(&["nohup"], &["--from", LOCAL, "--to", &to]);
@@ -185,7 +185,7 @@ fn close_the_terminal(prefix: &[&str], folder: &Path) -> (Vec<PathBuf>, bool) {
 }
 
 #[test]
-fn closed_terminal_ends_it_and_begins_no_new_file() {
+fn closed_terminal_ends_tunnel() {
     let folder = tempdir().unwrap();
     let (files, is_there) = close_the_terminal(&[], folder.path());
     assert!(!is_there && files.len() == 1, "{files:?}");
@@ -194,14 +194,14 @@ fn closed_terminal_ends_it_and_begins_no_new_file() {
 }
 
 #[test]
-fn closed_terminal_leaves_it_alone_under_nohup() {
+fn closed_terminal_under_nohup_is_ignored() {
     let folder = tempdir().unwrap();
     let (files, is_there) = close_the_terminal(&["nohup"], folder.path());
     assert!(is_there && files.len() == 1, "{files:?}");
 }
 
 #[test]
-fn it_tells_how_it_does() {
+fn sigusr1_prints_counters() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let path = path.to_str().unwrap();
@@ -249,7 +249,7 @@ fn it_tells_how_it_does() {
 }
 
 #[test]
-fn it_tells_what_its_end_waits_for() {
+fn slow_shutdown_names_what_it_waits_for() {
     let folder = tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -284,7 +284,7 @@ fn wait_for_state(process: &Process, state: &str) {
 }
 
 #[test]
-fn all_that_came_while_it_was_stopped_is_passed_on_at_once() {
+fn bytes_during_sigstop_are_relayed_after_sigcont() {
     let (process, listener) = start(&[]);
     let mut pair = Pair::meet(&process, &listener);
     SockRef::from(&pair.server).set_out_of_band_inline(true).unwrap();

@@ -100,7 +100,7 @@ fn report(summary: &Summary) -> &SinkReport {
 }
 
 #[test]
-fn a_tiny_queue_that_blocks_loses_nothing() {
+fn tiny_blocking_queue_loses_nothing() {
     let kept = Events::default();
     let options = options(OnSlow::Block, OnError::Stop, 1);
     let (tunnel, events) = start(options, kept.sink());
@@ -120,7 +120,7 @@ fn a_tiny_queue_that_blocks_loses_nothing() {
 }
 
 #[test]
-fn a_queue_that_drops_never_keeps_the_relay_waiting_and_counts_every_byte() {
+fn dropping_queue_counts_every_byte() {
     let (open, gate): (Sender<()>, _) = mpsc::channel();
     let kept = Events::default();
     let mut keeping = kept.sink();
@@ -171,7 +171,7 @@ fn sink_that_fails_stops_the_tunnel_and_resets_what_is_open() {
 }
 
 #[test]
-fn a_sink_that_fails_or_panics_is_left_behind_if_so_told() {
+fn failing_sink_is_detached() {
     let fails = |event: &Event| match is_data(event) {
         true => Err(io::Error::other("no more")),
         false => Ok(()),
@@ -195,7 +195,7 @@ fn a_sink_that_fails_or_panics_is_left_behind_if_so_told() {
 }
 
 #[test]
-fn an_abort_waits_only_so_long_for_a_sink_that_hangs() {
+fn abort_waits_briefly_for_hanging_sink() {
     let (sink, open) = gated();
     let (tunnel, events) = start(options(OnSlow::Block, OnError::Stop, 1), sink);
     let client = patient(tunnel.connect());
@@ -208,7 +208,7 @@ fn an_abort_waits_only_so_long_for_a_sink_that_hangs() {
 }
 
 #[test]
-fn a_stop_ends_connections_that_wait_for_a_sink_and_then_the_sink_may_finish() {
+fn stop_lets_slow_sink_finish() {
     let (sink, open) = gated();
     let (tunnel, events) = start(options(OnSlow::Block, OnError::Stop, 1), sink);
     let client = patient(tunnel.connect());
@@ -225,7 +225,7 @@ fn a_stop_ends_connections_that_wait_for_a_sink_and_then_the_sink_may_finish() {
 }
 
 #[test]
-fn a_sink_that_hangs_keeps_no_connection_waiting_if_it_may_drop() {
+fn hanging_dropping_sink_delays_no_connection() {
     let (sink, open) = gated();
     let (tunnel, events) = start(options(OnSlow::Drop, OnError::Stop, 10_000), sink);
     for _ in 0..100 {

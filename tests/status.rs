@@ -51,7 +51,7 @@ fn until(process: &mut Process, what: &str, done: impl Fn(&[String]) -> bool) {
 }
 
 #[test]
-fn it_is_refreshed_in_place_torn_by_nothing_and_gone_in_the_end() {
+fn status_line_is_refreshed_and_removed() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let server = server();
@@ -93,7 +93,7 @@ fn it_is_refreshed_in_place_torn_by_nothing_and_gone_in_the_end() {
 }
 
 #[test]
-fn it_is_there_only_on_a_terminal_and_only_when_all_is_quiet() {
+fn status_line_needs_terminal_and_quiet() {
     let to = server().local_addr().unwrap().to_string();
     let args = ["--from", LOCAL, "--to", &to, "--stop-after", "duration:700ms"];
     let quiet = [&args[..], &["--quiet"]].concat();
@@ -110,7 +110,7 @@ fn it_is_there_only_on_a_terminal_and_only_when_all_is_quiet() {
 }
 
 #[test]
-fn it_is_cut_at_the_edge_of_a_narrow_terminal() {
+fn status_line_is_cut_at_narrow_edge() {
     let to = server().local_addr().unwrap().to_string();
     let args = ["--from", LOCAL, "--to", &to, "--stop-after", "duration:700ms", "--quiet"];
     let ended = Process::start_on_terminal(&args, 24).wait();

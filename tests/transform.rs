@@ -86,7 +86,7 @@ fn assert_reset(stream: &mut TcpStream) {
 }
 
 #[test]
-fn growing_and_shrinking_is_seen_on_both_legs() {
+fn changed_lengths_appear_on_both_legs() {
     let mut dialogue = Dialogue::with(|builder| {
         let double = |bytes: &[u8]| bytes.repeat(2);
         let vowels = |byte: &u8| b"aeiou".contains(byte);
@@ -107,7 +107,7 @@ fn growing_and_shrinking_is_seen_on_both_legs() {
 }
 
 #[test]
-fn dropping_everything_leaves_the_end_of_stream() {
+fn dropped_stream_still_ends() {
     let mut dialogue = Dialogue::encoded(|| |_: &[u8]| [0; 0]);
     assert_eq!(dialogue.say_all(b"secret"), b"");
     dialogue.server.write_all(b"heard nothing").unwrap();
@@ -136,7 +136,7 @@ impl Transform for Backwards {
 }
 
 #[test]
-fn what_is_emitted_at_the_end_of_the_stream_arrives_before_it() {
+fn bytes_emitted_at_end_arrive_before_fin() {
     let mut dialogue = Dialogue::encoded(Backwards::default);
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     let mut client = dialogue.client.try_clone().unwrap();
@@ -154,7 +154,7 @@ fn what_is_emitted_at_the_end_of_the_stream_arrives_before_it() {
 }
 
 #[test]
-fn each_connection_has_a_state_of_its_own_that_both_directions_share() {
+fn codec_state_is_shared_by_directions_only() {
     use std::cell::Cell;
     use std::rc::Rc;
 
@@ -217,17 +217,17 @@ fn fails(run: fn(&mut Output) -> Result<(), TransformError>, words: &str) {
 }
 
 #[test]
-fn an_error_ends_the_connection_with_its_words() {
+fn transform_error_ends_connection_with_message() {
     fails(|_| Err("that is no request".into()), "that is no request");
 }
 
 #[test]
-fn a_panic_ends_the_connection_alone() {
+fn transform_panic_ends_its_connection_only() {
     fails(|_| panic!("a bug in the user's code"), "it panicked: a bug in the user's code");
 }
 
 #[test]
-fn a_reset_by_the_transform_reaches_both() {
+fn transform_reset_reaches_both_sides() {
     let reset = |output: &mut Output| {
         output.reset();
         Ok(())
@@ -236,7 +236,7 @@ fn a_reset_by_the_transform_reaches_both() {
 }
 
 #[test]
-fn a_transform_may_answer_to_the_sender_itself() {
+fn transform_reply_reaches_sender() {
     let make = || {
         Messages::new(
             Lines::new(),
@@ -262,7 +262,7 @@ fn a_transform_may_answer_to_the_sender_itself() {
 }
 
 #[test]
-fn an_answer_after_the_end_of_its_direction_is_thrown_away() {
+fn transform_reply_after_end_is_dropped() {
     let make = || {
         from_fn(|input, output| {
             output.reply("late");
@@ -279,7 +279,7 @@ fn an_answer_after_the_end_of_its_direction_is_thrown_away() {
 }
 
 #[test]
-fn a_transform_may_end_its_direction_while_both_peers_go_on() {
+fn transform_finish_ends_one_direction() {
     let pair = |_: ConnectionId, _: &Open| {
         let encoder = from_fn(|input, output| {
             output.forward(&input[..2]);
@@ -310,7 +310,7 @@ fn a_transform_may_end_its_direction_while_both_peers_go_on() {
 }
 
 #[test]
-fn a_delay_holds_up_one_direction_alone() {
+fn transform_delay_holds_one_direction() {
     const DELAY: Duration = Duration::from_secs(1);
     let make = || {
         from_fn(|input, output| {
@@ -338,7 +338,7 @@ fn a_delay_holds_up_one_direction_alone() {
 }
 
 #[test]
-fn a_long_delay_does_not_hold_up_the_end() {
+fn transform_delay_does_not_delay_end() {
     let make = || {
         from_fn(|_, output| {
             output.forward("x");

@@ -17,7 +17,7 @@ fn bind(path: &Path) -> Result<Tunnel, BindError> {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_replaced_and_removed_at_the_end() {
+fn stale_socket_is_replaced_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stale");
     drop(UnixListener::bind(&path).unwrap());
@@ -29,7 +29,7 @@ fn a_socket_that_nobody_listens_on_is_replaced_and_removed_at_the_end() {
 }
 
 #[test]
-fn what_is_no_socket_or_listened_on_stays() {
+fn live_socket_or_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (file, live) = (folder.path().join("file"), folder.path().join("live"));
     std::fs::write(&file, "precious").unwrap();
@@ -44,7 +44,7 @@ fn what_is_no_socket_or_listened_on_stays() {
 }
 
 #[test]
-fn who_listens_but_has_no_place_for_a_client_is_not_waited_for() {
+fn full_backlog_of_other_listener_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("full");
     let socket = || Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
@@ -65,7 +65,7 @@ fn who_listens_but_has_no_place_for_a_client_is_not_waited_for() {
 }
 
 #[test]
-fn the_socket_of_another_who_took_the_place_is_not_removed() {
+fn socket_of_successor_is_not_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let tunnel = bind(&path).unwrap();
@@ -78,7 +78,7 @@ fn the_socket_of_another_who_took_the_place_is_not_removed() {
 }
 
 #[test]
-fn a_path_that_no_socket_can_have_is_refused_at_once() {
+fn impossible_socket_path_is_refused() {
     let long = format!("unix:/{}", "x".repeat(107));
     for (from, to) in [(&*long, "127.0.0.1:1"), ("127.0.0.1:0", &*long)] {
         let error = Tunnel::builder(from, to).bind().unwrap_err().to_string();
@@ -106,7 +106,7 @@ fn say_urgently(mut client: &UnixStream) {
 }
 
 #[test]
-fn what_follows_a_descriptor_or_an_urgent_byte_is_not_waited_for() {
+fn bytes_after_descriptor_or_urgent_byte_pass() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let listener = UnixListener::bind(path("server")).unwrap();

@@ -21,7 +21,7 @@ fn path() -> std::path::PathBuf {
 }
 
 #[test]
-fn wrong_command_lines_are_refused_as_written_down() {
+fn wrong_command_lines_match_usage_list() {
     let mut printed = String::new();
     let usage = usage();
     assert!(usage.len() >= 60, "{} command lines", usage.len());
@@ -56,7 +56,7 @@ fn accepts(option: &str, value: &str) -> (bool, String) {
 }
 
 #[test]
-fn edges_of_each_range_are_accepted_and_what_lies_beyond_is_not() {
+fn range_edges_are_accepted_and_beyond_refused() {
     let ranges = [
         ("--workers", ["1", "64"], &["0", "1025"][..]),
         ("--max-connections", ["1", "1000000"], &["0", "1000001"]),

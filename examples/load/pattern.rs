@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_the_same_in_any_chunks() {
+    fn stream_in_any_chunks_is_the_same() {
         let sent = bytes(Stream::request(7), 1_000_000);
         let (mut stream, mut random, mut rest) = (Stream::request(7), Random::new(1), &sent[..]);
         while !rest.is_empty() {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_found_where_it_is() {
+    fn flipped_bit_is_found_at_its_offset() {
         let mut sent = bytes(Stream::request(7), 600_000);
         sent[543_210] ^= 1;
         assert_eq!(Stream::request(7).verify(&sent).unwrap_err().offset, 543_210);

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filler_is_a_block_or_nothing() {
+    fn filler_is_a_block_or_empty() {
         for len in 0..3 * ALIGNMENT {
             let filler = filler_len(len);
             assert_eq!((len + filler) % ALIGNMENT, 0);

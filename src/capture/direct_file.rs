@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flush_and_every_chunk_leaves_whole_blocks() {
+    fn flush_and_chunk_leave_whole_blocks() {
         let folder = tempfile::tempdir_in(on_disk()).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn patches_stay_wherever_they_fall() {
+    fn patch_at_any_offset_stays() {
         let folder = tempfile::tempdir_in(on_disk()).unwrap();
         let path = folder.path().join("file");
         let ordinary = File::create(&path).unwrap();

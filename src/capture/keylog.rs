@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_as_they_are_written() {
+    fn written_lines_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         let mut log = Keylog::new(path.clone());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_anew_in_the_same_place_is_read_from_its_start() {
+    fn rewritten_file_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         let mut log = Keylog::new(path.clone());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_told_and_not_waited_for() {
+    fn non_file_is_an_error_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_emptied_or_replaced_is_read_from_its_start() {
+    fn emptied_or_replaced_file_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         std::fs::write(&path, line("A", 1) + &line("B", 1)).unwrap();

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_dumpcap_s() {
+    fn file_names_match_dumpcap() {
         let path = |name: &str| {
             let rotation = Rotation { files: Some(2), ..Rotation::default() };
             let mut series = Series::new(Path::new(name), rotation);

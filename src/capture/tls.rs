@@ -39,20 +39,20 @@ mod tests {
     }
 
     #[test]
-    fn a_client_hello_has_its_random() {
+    fn client_hello_yields_its_random() {
         assert_eq!(client_random(&hello()), random());
         assert_eq!(client_random(&hello()[..DECISIVE]), random());
     }
 
     #[test]
-    fn what_is_plain_may_come_before_it() {
+    fn client_hello_after_plain_bytes_is_found() {
         for before in [&b"CONNECT a:1 HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 8, 4, 210, 22, 47]] {
             assert_eq!(client_random(&[before, &hello()].concat()), random());
         }
     }
 
     #[test]
-    fn what_is_cut_short_or_other_has_none() {
+    fn truncated_or_other_bytes_yield_no_random() {
         for len in 0..DECISIVE {
             assert_eq!(client_random(&hello()[..len]), None, "{len}");
         }

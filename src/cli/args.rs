@@ -351,12 +351,12 @@ mod tests {
     }
 
     #[test]
-    fn the_arguments_are_sound() {
+    fn arguments_pass_claps_checks() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn the_short_help_fits_one_screen() {
+    fn short_help_fits_one_screen() {
         let help = Args::command().term_width(80).render_help().to_string();
         // The last row of 24 is the prompt's.
         assert!(help.lines().count() <= 23, "{} lines:\n{help}", help.lines().count());
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_library() {
+    fn defaults_match_library() {
         let args = parsed("--from 127.0.0.1:0 --to [::1]:80");
         assert_eq!(args.relay.limits(), Limits::default());
         assert_eq!(args.sinks.options("x".to_owned()), SinkOptions::named("x"));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_counts() {
+    fn given_values_replace_defaults() {
         let args = parsed(
             "--from 127.0.0.1:0 --to [::1]:80 --from unix:/a --to h:1 --connect-timeout 1s \
              --idle-timeout 2s --half-close-timeout 3s --max-connections 4 --workers 5 \

@@ -176,14 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_not_many() {
+    fn count_of_one_is_singular() {
         assert_eq!(counted(0, "byte", "/s"), "0 bytes/s");
         assert_eq!(counted(1, "connection", " open"), "1 connection open");
         assert_eq!(counted(2, "connection", " open"), "2 connections open");
     }
 
     #[test]
-    fn rates_are_those_since_the_last_time() {
+    fn rate_covers_time_since_last_report() {
         let start = Instant::now();
         let mut meter = Meter { at: start, counts: Counts::default() };
         let mut counts = Counts::default();

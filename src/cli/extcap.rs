@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_answer_keeps_to_the_grammar() {
+    fn answers_follow_extcap_grammar() {
         let answers = interfaces() + &dlts() + &config();
         for line in answers.lines() {
             let (keyword, rest) = line.split_once(' ').expect(line);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn no_segment_size_is_offered_that_is_none() {
+    fn offered_segment_sizes_are_valid() {
         let range = format!("{{range={},{}}}", SegmentSize::MIN, SegmentSize::MAX);
         let config = config();
         let line = config.lines().find(|line| line.contains("--segment-size")).expect("it");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_replaced_and_a_file_is_not() {
+    fn install_replaces_link_and_keeps_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let place = folder.path().join("deep/extcap");
         let made = link(Path::new("/bin/true"), &place).expect("made");

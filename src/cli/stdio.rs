@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_room_yet_is_written_later() {
+    fn blocked_output_is_written_later() {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let mut output = Patient(OwnedFd::from(writer).into());

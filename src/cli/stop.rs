@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_are_read_as_people_write_them() {
+    fn written_conditions_are_parsed() {
         for (input, expected) in [
             ("duration:1h30m", StopAfter::Duration(Duration::from_secs(5400))),
             ("size:1GiB", StopAfter::Size(1 << 30)),

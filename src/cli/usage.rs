@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_says_what_and_what_to_try() {
+    fn usage_error_is_one_line_with_remedy() {
         for (line, words) in [
             ("", "nothing to relay (give '--from ADDR --to ADDR'"),
             ("--form :1 --to h:1", "unexpected argument '--form' found (a similar argument exists"),

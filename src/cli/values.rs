@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
+    fn written_durations_are_parsed() {
         for (input, millis) in
             [("10s", 10_000), ("500ms", 500), ("1m 30s", 90_000), ("2h", 7_200_000), ("0", 0)]
         {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_as_people_write_them() {
+    fn written_sizes_are_parsed() {
         for (input, bytes) in
             [("1", 1), ("64KiB", 65_536), ("64MiB", 1 << 26), ("1.5 GB", 1_500_000_000)]
         {

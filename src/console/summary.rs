@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_stay_and_the_others_are_counted() {
+    fn largest_connections_stay_and_others_are_counted() {
         let mut sink = TopConnections::new(2);
         let table = sink.table();
         assert!(table.is_empty());

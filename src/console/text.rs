@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_where_the_traffic_s_do() {
+    fn lines_end_at_line_feeds_of_traffic() {
         let shown = lines(&[b"GET / HTTP/1.1\r\nHost: x\n\r\nbo", b"dy"]);
         let expected = [("GET / HTTP/1.1", false), ("Host: x", false), ("", false)];
         let expected = expected.into_iter().chain([("bo", false), ("dy", true)]);
@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn a_character_may_come_in_two_chunks() {
+    fn character_in_two_chunks_is_joined() {
         assert_eq!(lines(&[b"a\xc3", b"\xbcb"]), [("a".into(), false), ("üb".into(), true)]);
         assert_eq!(lines(&[b"\xe2\x82"]), [("\\xe2\\x82".into(), false)]);
     }
 
     #[test]
-    fn marks_are_set_on_each_line_that_they_lie_on() {
+    fn mark_over_several_lines_is_set_on_each() {
         let mut line = Line::default();
         let mut shown = Vec::new();
         line.chunk(b"\xc3", &[], |_, _| panic!("that is not all of a character"));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_follow_begins_a_line() {
+    fn gap_begins_new_line() {
         let mut line = Line::default();
         let mut shown = Vec::new();
         for (offset, chunk) in [(0, b"a\xc3"), (2, b"\xbcb"), (9, b"c\xc3"), (12, b"\xbcd")] {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(escape(b"\x1b[2J\x07\x7f"), "\\x1b[2J\\x07\\x7f");
         assert_eq!(escape("\u{9b}2J\u{202e}x\u{200b}".as_bytes()), "\\u{9b}2J\\u{202e}x\\u{200b}");
         assert_eq!(escape(b"\xff\xfe"), "\\xff\\xfe");
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_but_what_prints_comes_out(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn escaped_text_only_prints(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(escape(&bytes).chars().all(prints));
         }
     }

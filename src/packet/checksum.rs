@@ -62,12 +62,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn equals_the_plain_sum(bytes in prop::collection::vec(any::<u8>(), 0..5000)) {
+        fn sum_equals_plain_sum(bytes in prop::collection::vec(any::<u8>(), 0..5000)) {
             prop_assert_eq!(Sum::default().add(&bytes).finish(), plain(&bytes));
         }
 
         #[test]
-        fn may_be_added_in_pieces(
+        fn sum_in_pieces_is_the_same(
             bytes in prop::collection::vec(any::<u8>(), 0..500), at in 0_usize..250,
         ) {
             let (a, b) = bytes.split_at((at * 2).min(bytes.len() & !1));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ones_do_not_overflow() {
+    fn sum_of_all_ones_does_not_overflow() {
         let bytes = vec![0xff; 1 << 20];
         assert_eq!(Sum::default().add(&bytes).finish(), plain(&bytes));
     }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_ends_in_a_port_has_that_port() {
+    fn path_ending_in_port_has_that_port() {
         let port = |path: &str| synthetic_address(Path::new(path)).port();
         assert_eq!(port("/run/postgresql/.s.PGSQL.5432"), 5432);
         assert_eq!(port("/run/docker.sock"), 1);
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_listener_for_both_families_maps_is_drawn_as_the_ipv4_it_is() {
+    fn mapped_ipv4_address_becomes_ipv4() {
         let ends =
             one_family(["[::ffff:1.2.3.4]:5".parse().unwrap(), "5.6.7.8:9".parse().unwrap()]);
         assert_eq!(ends.map(|end| end.to_string()), ["1.2.3.4:5", "5.6.7.8:9"]);
     }
 
     #[test]
-    fn only_a_name_is_a_name() {
+    fn address_is_not_taken_for_a_name() {
         assert_eq!(host_name("example.com:80"), Some("example.com"));
         assert_eq!(host_name("unix:/run/x.sock"), Some("unix:/run/x.sock"));
         assert_eq!(host_name("10.0.0.1:80"), None);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn stand_ins_of_neighbors_differ() {
+    fn synthetic_addresses_of_neighbors_differ() {
         let ends: std::collections::HashSet<_> =
             (0..100_000).map(|id| stand_in(ConnectionId(id), "unix:/run/x", 0)).collect();
         assert_eq!(ends.len(), 100_000);

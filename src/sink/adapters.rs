@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn only_connections_asks_at_the_opening() {
+    fn only_connections_asks_at_open() {
         let events = [
             event(1, open("a")),
             event(2, open("b")),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interest_holds_without_the_recorder_too() {
+    fn interest_holds_without_recorder() {
         let events =
             [event(1, open("a")), event(1, data(Leg::Received)), event(1, data(Leg::Sent))];
         let passed = passed(&events, |sink| {

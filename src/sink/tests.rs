@@ -117,14 +117,14 @@ fn take_while_standing_still(interest: Interest) -> (Vec<(Leg, usize)>, SinkRepo
 }
 
 #[test]
-fn a_chunk_that_was_dropped_as_received_is_not_queued_as_sent() {
+fn chunk_dropped_as_received_is_not_queued_as_sent() {
     let (taken, report) = take_while_standing_still(Interest::ALL);
     assert_eq!(taken, [(Leg::Received, 4000), (Leg::Sent, 4000)]);
     assert_eq!((report.dropped_bytes, report.dropped_events), (9 * 4000, 9 * 2));
 }
 
 #[test]
-fn what_a_sink_wants_as_sent_alone_takes_room_too() {
+fn chunk_wanted_as_sent_takes_room() {
     let interest = Interest { received: false, sent: true };
     let (taken, report) = take_while_standing_still(interest);
     assert_eq!(taken, [(Leg::Sent, 4000)]);
@@ -132,7 +132,7 @@ fn what_a_sink_wants_as_sent_alone_takes_room_too() {
 }
 
 #[test]
-fn what_a_sink_does_not_want_is_not_counted_as_dropped() {
+fn unwanted_chunk_is_not_counted_as_dropped() {
     let (sink, open, _) = gated(Interest::LIFECYCLE);
     let recording = Recording::start(OnSlow::Drop, 700, sink);
     run(async {
@@ -148,7 +148,7 @@ fn what_a_sink_does_not_want_is_not_counted_as_dropped() {
 }
 
 #[test]
-fn who_stops_waiting_still_gets_the_room_there_is() {
+fn canceled_wait_still_uses_free_room() {
     let (sink, open, taken) = gated(Interest::RECEIVED);
     let recording = Recording::start(OnSlow::Block, 6000, sink);
     run(async {
@@ -172,7 +172,7 @@ fn who_stops_waiting_still_gets_the_room_there_is() {
 }
 
 #[test]
-fn blocking_loses_nothing_and_waits() {
+fn blocking_queue_waits_and_loses_nothing() {
     let (sink, open, taken) = gated(Interest::RECEIVED);
     let recording = Recording::start(OnSlow::Block, 1, sink);
     run(async {
@@ -219,13 +219,13 @@ fn fail_at_the_second(fail: impl Fn() -> io::Result<()> + Send + 'static, words:
 }
 
 #[test]
-fn all_that_a_sink_misses_once_it_has_failed_is_counted() {
+fn chunks_after_sink_failure_are_counted() {
     fail_at_the_second(|| Err(io::Error::other("disk full")), "disk full");
     fail_at_the_second(|| panic!("at the disk"), "it panicked: at the disk");
 }
 
 #[test]
-fn a_sink_that_panics_as_it_goes_is_an_error_too() {
+fn sink_panic_in_drop_is_an_error() {
     struct Vase;
     impl Sink for Vase {
         fn record(&mut self, _: &Event) -> io::Result<()> {

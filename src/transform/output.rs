@@ -223,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_step() {
+    fn empty_output_makes_no_step() {
         assert_eq!(steps(|output| output.forward("")), []);
     }
 
     #[test]
-    fn after_the_end_nothing_is_forwarded() {
+    fn finish_drops_later_forwards() {
         let steps = steps(|output| {
             output.finish();
             output.forward("late");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_reset_there_is_nothing() {
+    fn reset_drops_later_steps() {
         let steps = steps(|output| {
             output.finish();
             output.reset();

@@ -116,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_framed_is_found_again(
+    fn framed_messages_are_found_again(
         messages in vec(vec(any::<u8>(), 4..100), 1..20),
         kind in 0..4_usize,
         size in 1..4_usize,
@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn lengths_are_read_as_they_are_written(
+    fn written_lengths_are_read_back(
         width in 1..9_usize,
         little: bool,
         length: u64,
@@ -153,7 +153,7 @@ proptest! {
 }
 
 #[test]
-fn a_message_beyond_the_maximum_is_an_error_before_it_is_held() {
+fn message_beyond_maximum_fails_early() {
     let words = "a message is longer than the 100 bytes that are allowed";
     let prefix = run(Box::new(LengthPrefix::new(8)), 100, &[&[255; 8]]);
     assert_eq!(prefix.error.as_deref(), Some(words));
@@ -164,21 +164,21 @@ fn a_message_beyond_the_maximum_is_an_error_before_it_is_held() {
 }
 
 #[test]
-fn a_length_that_ends_before_itself_is_an_error() {
+fn length_shorter_than_its_header_fails() {
     let framer = LengthPrefix::new(2).counts_header();
     let outcome = run(Box::new(framer), 100, &[&[0, 1]]);
     assert_eq!(outcome.error.unwrap(), "a message cannot have the length 1 that it claims");
 }
 
 #[test]
-fn a_message_that_grew_beyond_its_length_field_is_an_error() {
+fn message_too_long_for_length_field_fails() {
     let mut grows = Messages::new(LengthPrefix::new(1), |message: &[u8]| message.repeat(100));
     let error = drive(&mut grows, &[b"\x02ok", b"\x03bad"]).error.unwrap();
     assert_eq!(error, "a message of 300 bytes does not fit a length field of 1 bytes");
 }
 
 #[test]
-fn a_framer_that_finds_what_is_not_there_is_an_error() {
+fn framer_beyond_input_fails() {
     struct Wrong(Found);
     impl Framer for Wrong {
         fn find(&mut self, _: &[u8]) -> Result<Found, TransformError> {
@@ -192,7 +192,7 @@ fn a_framer_that_finds_what_is_not_there_is_an_error() {
 }
 
 #[test]
-fn an_unfinished_message_becomes_what_was_asked_for() {
+fn unfinished_message_follows_rest_option() {
     let end = |rest: Option<Rest>, framer: Boxed| {
         let upper = |message: &[u8]| message.to_ascii_uppercase();
         let mut messages = Messages::new(framer, upper);
@@ -212,7 +212,7 @@ fn an_unfinished_message_becomes_what_was_asked_for() {
 }
 
 #[test]
-fn what_comes_after_an_unfinished_line_is_told_apart_from_it() {
+fn bytes_after_unfinished_line_stay_apart() {
     struct Trailer;
     impl Transform for Trailer {
         fn transform(&mut self, line: &[u8], output: &mut Output) -> Result<(), TransformError> {
@@ -257,7 +257,7 @@ fn steps_between_messages_keep_their_places() {
 }
 
 #[test]
-fn a_read_of_very_many_small_messages_takes_linear_time_and_little_memory() {
+fn many_small_messages_take_linear_time() {
     let stream = vec![b'\n'; 1 << 20];
     let outcome = drive(&mut Messages::new(Lines::new(), |_: &[u8]| "x"), &[&stream]);
     assert_eq!(outcome.steps.len(), 1);
@@ -265,7 +265,7 @@ fn a_read_of_very_many_small_messages_takes_linear_time_and_little_memory() {
 }
 
 #[test]
-fn a_long_message_in_small_reads_takes_linear_time() {
+fn long_message_in_small_reads_takes_linear_time() {
     let mut stream = vec![b'a'; 1 << 20];
     stream.push(b'b');
     let chunks: Vec<_> = stream.chunks(1).collect();

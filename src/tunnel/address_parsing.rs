@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn good_addresses_are_written_as_they_were_read() {
+    fn parsed_address_prints_as_read() {
         for good in ["127.0.0.1:80", "[::1]:0", "example.com:65535", "a_b-c:1", "unix:/run/x y"] {
             assert_eq!(good.parse::<Address>().expect(good).to_string(), good);
         }
     }
 
     #[test]
-    fn addresses_are_read_as_people_type_them() {
+    fn typed_addresses_are_parsed() {
         for (typed, meant) in [
             (":8080", "*:8080"),
             ("*:8080", "*:8080"),

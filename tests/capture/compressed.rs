@@ -31,7 +31,7 @@ fn len(path: &Path) -> u64 {
 }
 
 #[test]
-fn compressed_files_are_perfect_and_show_what_was_flushed_when_cut_short() {
+fn truncated_compressed_file_shows_flushed_packets() {
     let folder = tempdir().unwrap();
     for name in ["out.pcapng.gz", "out.pcapng.zst"] {
         let path = folder.path().join(name);
@@ -66,7 +66,7 @@ fn compressed_files_are_perfect_and_show_what_was_flushed_when_cut_short() {
 }
 
 #[test]
-fn a_compressed_file_does_not_grow_while_nothing_is_said() {
+fn idle_compressed_file_does_not_grow() {
     let folder = tempdir().unwrap();
     for name in ["out.pcapng.gz", "out.pcapng.zst"] {
         let path = folder.path().join(name);

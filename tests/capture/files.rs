@@ -47,7 +47,7 @@ fn shared(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_capture_is_for_its_owner_alone_and_replaces_the_one_before() {
+fn capture_is_private_and_replaces_old_file() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     fs::write(&path, vec![0; 100_000]).unwrap();
@@ -65,7 +65,7 @@ fn a_capture_is_for_its_owner_alone_and_replaces_the_one_before() {
 }
 
 #[test]
-fn what_cannot_be_written_is_left_as_it_is() {
+fn unwritable_file_is_left_unchanged() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("not/there.pcapng");
     assert_eq!(create(&path).err().unwrap().kind(), ErrorKind::NotFound);
@@ -74,7 +74,7 @@ fn what_cannot_be_written_is_left_as_it_is() {
 }
 
 #[test]
-fn links_are_followed_but_not_where_others_may_have_put_them() {
+fn link_in_shared_directory_is_refused() {
     let folder = tempdir().unwrap();
     let shared = shared(folder.path());
     let target = folder.path().join("target");
@@ -97,7 +97,7 @@ fn links_are_followed_but_not_where_others_may_have_put_them() {
 }
 
 #[test]
-fn what_belongs_to_others_is_not_written_where_they_may_have_put_it() {
+fn foreign_file_in_shared_directory_is_refused() {
     let folder = tempdir().unwrap();
     let shared = shared(folder.path());
     let (file, fifo) = (shared.join("file"), shared.join("fifo"));
@@ -114,7 +114,7 @@ fn what_belongs_to_others_is_not_written_where_they_may_have_put_it() {
 }
 
 #[test]
-fn a_fifo_s_reader_may_come_late_and_has_everything() {
+fn late_fifo_reader_gets_whole_capture() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("fifo");
     mkfifo(&path);
@@ -145,7 +145,7 @@ fn a_fifo_s_reader_may_come_late_and_has_everything() {
 }
 
 #[test]
-fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
+fn fifo_without_reader_fails_at_end() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("fifo");
     mkfifo(&path);
@@ -157,7 +157,7 @@ fn a_fifo_that_nobody_reads_is_an_error_at_the_end() {
 }
 
 #[test]
-fn a_comment_that_fits_no_option_is_cut_at_a_character() {
+fn long_comment_is_cut_at_character() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("out.pcapng");
     let mut options = options(Legs::Direct);
@@ -172,7 +172,7 @@ fn a_comment_that_fits_no_option_is_cut_at_a_character() {
 }
 
 #[test]
-fn what_is_no_file_does_not_rotate() {
+fn rotation_of_non_file_is_refused() {
     let folder = tempdir().unwrap();
     let fifo = folder.path().join("fifo");
     mkfifo(&fifo);

@@ -86,7 +86,7 @@ fn numbers(path: &Path, port: u16) -> u64 {
 }
 
 #[test]
-fn what_a_killed_tunnel_leaves_opens_and_misses_a_moment_at_most() {
+fn capture_after_sigkill_opens_and_is_recent() {
     // On a disk, where direct writes make it harder.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let server = echo().to_string();

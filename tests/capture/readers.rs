@@ -46,7 +46,7 @@ fn sequence_numbers_wrap_in_both_directions() {
 }
 
 #[test]
-fn a_snap_length_keeps_the_original_lengths() {
+fn snap_length_keeps_original_lengths() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(Legs::Direct);
     options.snaplen = Some(64);
@@ -59,7 +59,7 @@ fn a_snap_length_keeps_the_original_lengths() {
 }
 
 #[test]
-fn a_gap_is_shown_and_counted() {
+fn gap_is_shown_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let mut talk = talk(1);
     talk.connect().say(Side::Client, &[1; 100]).say(Side::Client, &[2; 50]);
@@ -79,7 +79,7 @@ fn a_gap_is_shown_and_counted() {
 }
 
 #[test]
-fn what_a_wire_could_not_say_is_there() {
+fn comments_name_what_wire_cannot_carry() {
     let folder = tempfile::tempdir().unwrap();
     let named = Ends {
         client: endpoint("127.0.0.1:51234"),
@@ -106,7 +106,7 @@ fn what_a_wire_could_not_say_is_there() {
 }
 
 #[test]
-fn two_live_connections_with_one_pair_of_addresses_stay_apart() {
+fn live_connections_with_same_addresses_stay_apart() {
     let folder = tempfile::tempdir().unwrap();
     let make = |id: u64, listener: &str| {
         let mut talk = Talk::open(id, id, Ends { listener: endpoint(listener), ..ends(1) });
@@ -119,7 +119,7 @@ fn two_live_connections_with_one_pair_of_addresses_stay_apart() {
 }
 
 #[test]
-fn a_pair_of_addresses_may_come_again() {
+fn reused_addresses_make_new_stream() {
     let folder = tempfile::tempdir().unwrap();
     let make = |id: u64| {
         let mut talk = Talk::open(id, id * 1_000_000_000, ends(1));
@@ -131,7 +131,7 @@ fn a_pair_of_addresses_may_come_again() {
 }
 
 #[test]
-fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
+fn files_of_series_are_complete_and_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut rotation = Rotation::default();
     rotation.size = Some(300_000);
@@ -182,7 +182,7 @@ fn every_file_of_a_series_is_perfect_alone_and_nothing_is_lost_between() {
 }
 
 #[test]
-fn blocks_of_a_large_capture_are_what_they_should_be() {
+fn large_capture_has_expected_blocks() {
     use pcap_file::pcapng::{Block, PcapNgReader};
     // On a disk that allows direct writes, as a rule; in memory none would.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

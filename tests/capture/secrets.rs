@@ -78,7 +78,7 @@ fn pages(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_decrypted_by_itself_and_holds_no_other_keys() {
+fn file_holds_its_own_keys_only() {
     let scene = Scene::new();
     let foreign = format!("CLIENT_RANDOM {} {}\n", "ab".repeat(32), "cd".repeat(48));
     std::fs::write(scene.path("keys.log"), &foreign).unwrap();
@@ -95,7 +95,7 @@ fn a_file_is_decrypted_by_itself_and_holds_no_other_keys() {
 }
 
 #[test]
-fn keys_of_more_connections_than_a_place_holds_all_find_one() {
+fn keys_beyond_reserved_space_are_kept() {
     let scene = Scene::new();
     let path = scene.path("out.pcapng");
     let tunnel = scene.tunnel(PcapngSink::create(&path, scene.options()).unwrap());
@@ -107,7 +107,7 @@ fn keys_of_more_connections_than_a_place_holds_all_find_one() {
 }
 
 #[test]
-fn a_pipe_is_decrypted_by_itself() {
+fn pipe_holds_keys() {
     let scene = Scene::new();
     let path = scene.path("out.pcapng");
     // What cannot be patched is a pipe, whatever it is.
@@ -123,7 +123,7 @@ fn a_pipe_is_decrypted_by_itself() {
 
 #[cfg(feature = "compress")]
 #[test]
-fn compressed_files_are_decrypted_by_themselves() {
+fn compressed_file_holds_keys() {
     let scene = Scene::new();
     for name in ["out.pcapng.gz", "out.pcapng.zst"] {
         let path = scene.path(name);
@@ -137,7 +137,7 @@ fn compressed_files_are_decrypted_by_themselves() {
 }
 
 #[test]
-fn every_file_of_a_series_is_decrypted_by_itself() {
+fn each_file_of_series_holds_keys() {
     let scene = Scene::new();
     let sink =
         PcapngSink::create_series(scene.path("out.pcapng"), scene.options(), Rotation::default())
@@ -189,7 +189,7 @@ fn slow(upstream: &str, at: &Path, delay: Duration) -> String {
 }
 
 #[test]
-fn a_server_may_take_its_time_to_answer() {
+fn late_server_hello_still_gets_keys() {
     let mut scene = Scene::new();
     // Longer than packets wait for keys.
     let delay = Duration::from_millis(600);
@@ -203,7 +203,7 @@ fn a_server_may_take_its_time_to_answer() {
 }
 
 #[test]
-fn readers_over_ip_decrypt_by_themselves() {
+fn served_reader_gets_keys() {
     let scene = Scene::new();
     let sink =
         PcapOverIpSink::bind("127.0.0.1:0", scene.options(), OnSlow::Block, 1 << 20).unwrap();

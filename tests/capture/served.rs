@@ -63,7 +63,7 @@ fn read_on_telling(mut reader: TcpStream, path: &Path, told: Sender<usize>) -> J
 }
 
 #[test]
-fn a_reader_that_comes_in_the_middle_of_bulk_has_a_perfect_capture_from_there_on() {
+fn late_reader_in_bulk_gets_valid_capture() {
     let folder = tempdir().unwrap();
     let (sink, address) = bind(OnSlow::Block, 1 << 20);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -108,7 +108,7 @@ fn a_reader_that_comes_in_the_middle_of_bulk_has_a_perfect_capture_from_there_on
 }
 
 #[test]
-fn wireshark_s_own_reader_takes_it() {
+fn wireshark_reads_served_capture() {
     let folder = tempdir().unwrap();
     let (sink, address) = bind(OnSlow::Block, 1 << 20);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -136,7 +136,7 @@ fn wireshark_s_own_reader_takes_it() {
 }
 
 #[test]
-fn one_who_sleeps_is_sent_away_and_the_others_have_everything() {
+fn stalled_reader_is_disconnected_and_others_lose_nothing() {
     let folder = tempdir().unwrap();
     let (mut sink, address) = bind(OnSlow::Drop, 4 << 20);
     let mut talk = talk(1);
@@ -180,7 +180,7 @@ fn serve_new(sink: &mut PcapOverIpSink, address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn one_who_has_closed_its_end_reads_on() {
+fn half_closed_reader_reads_on() {
     let folder = tempdir().unwrap();
     let (mut sink, address) = bind(OnSlow::Block, 1 << 20);
     let reader = serve_new(&mut sink, address);
@@ -211,7 +211,7 @@ fn half_closed(port: u16) -> usize {
 }
 
 #[test]
-fn those_who_left_while_nothing_was_said_are_let_go() {
+fn departed_reader_is_removed_while_idle() {
     let (mut sink, address) = bind(OnSlow::Block, 1 << 20);
     for _ in 0..10 {
         // With something unread it would reset the connection.

@@ -143,7 +143,7 @@ impl Reader {
 }
 
 #[test]
-fn every_block_of_fifty_hexdumps_is_whole_and_rebuilds_what_was_said() {
+fn hexdumps_of_fifty_connections_rebuild_bytes() {
     let (shown, said) = shown(&["--color", "never"], false);
     let mut reader = Reader::default();
     shown.lines().for_each(|line| reader.line(line));
@@ -155,7 +155,7 @@ fn every_block_of_fifty_hexdumps_is_whole_and_rebuilds_what_was_said() {
 }
 
 #[test]
-fn every_line_of_fifty_texts_names_its_connection() {
+fn text_lines_of_fifty_connections_name_theirs() {
     let (shown, said) = shown(&["--console", "text", "--time", "none"], true);
     let mut clients = HashMap::new();
     let mut read: HashMap<&str, [Vec<u8>; 2]> = HashMap::new();
@@ -181,7 +181,7 @@ fn every_line_of_fifty_texts_names_its_connection() {
 }
 
 #[test]
-fn jq_rebuilds_what_fifty_connections_said() {
+fn jq_rebuilds_bytes_of_fifty_connections() {
     let (shown, said) = shown(&["--console", "json"], false);
     let opens = piped("jq -r 'select(.event == \"open\") | \"\\(.conn) \\(.client)\"'", &shown);
     let opens = String::from_utf8(opens).unwrap();

@@ -108,7 +108,7 @@ fn rows_fit_the_terminal() {
 }
 
 #[test]
-fn colors_are_for_terminals() {
+fn colors_appear_on_terminals_only() {
     let has_colors = |screen: &Screen| screen.sent.contains("\x1b[");
     for (arguments, wrap, colors) in [
         ("", "{}", true),
@@ -135,7 +135,7 @@ fn colors_are_for_terminals() {
 }
 
 #[test]
-fn a_socket_of_the_tunnel_is_gone_at_the_end() {
+fn socket_of_tunnel_is_removed_at_end() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("seen.sock");
     // Somebody was killed and left it.

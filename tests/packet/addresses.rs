@@ -36,7 +36,7 @@ fn assert_perfect(legs: Legs, talks: &[Talk], expect: Expect) {
 }
 
 #[test]
-fn two_that_look_alike_are_told_apart_by_their_listeners() {
+fn similar_connections_differ_by_listener() {
     let ends = |listener| Ends::new("10.0.0.1:40000", listener, "10.0.0.9:50000", "10.0.0.2:8000");
     let talks = [live(1, 0, ends("10.0.0.9:80")), live(2, 10, ends("10.0.0.9:81"))];
     let expected = [["10.0.0.1:40000", "10.0.0.2:8000"], ["10.0.0.1:40000", "10.0.0.9:81"]];
@@ -45,7 +45,7 @@ fn two_that_look_alike_are_told_apart_by_their_listeners() {
 }
 
 #[test]
-fn a_tunnel_into_a_tunnel_has_no_leg_twice() {
+fn chained_tunnels_have_distinct_legs() {
     let first = Ends::new("10.0.0.1:40000", "10.0.0.9:80", "10.0.0.9:50000", "10.0.0.9:81");
     let second = Ends::new("10.0.0.9:50000", "10.0.0.9:81", "10.0.0.9:50001", "10.0.0.2:8000");
     let talks = [live(1, 0, first), live(2, 10, second)];
@@ -60,7 +60,7 @@ fn a_tunnel_into_a_tunnel_has_no_leg_twice() {
 }
 
 #[test]
-fn a_port_that_is_used_again_is_another_stream() {
+fn reused_port_makes_new_stream() {
     let ends = || Ends::new("10.0.0.1:40000", "10.0.0.9:80", "10.0.0.9:50000", "10.0.0.2:8000");
     let talks = [live(1, 0, ends()), live(2, 1_000_000, ends())];
     assert_eq!(streams(Legs::Direct, &talks)[0], streams(Legs::Direct, &talks)[1]);
@@ -69,7 +69,7 @@ fn a_port_that_is_used_again_is_another_stream() {
 }
 
 #[test]
-fn a_unix_socket_has_an_address_in_the_test_networks_and_its_path_for_a_name() {
+fn unix_socket_has_test_address_and_path_as_name() {
     let talks = [live(7, 0, Family::Unix.ends(7))];
     let kept = Kept::of(&mut conversations(Legs::Direct, isns(2)), &talks[0].events);
     let [client, server] = kept.packets[0].ends();
@@ -88,7 +88,7 @@ fn a_unix_socket_has_an_address_in_the_test_networks_and_its_path_for_a_name() {
 }
 
 #[test]
-fn a_unix_socket_beside_ipv6_is_mapped() {
+fn unix_socket_beside_ipv6_is_mapped() {
     let ends = Ends {
         server: endpoint("unix:/run/x.sock"),
         local: endpoint("unix:"),
@@ -102,7 +102,7 @@ fn a_unix_socket_beside_ipv6_is_mapped() {
 }
 
 #[test]
-fn the_name_is_the_targets_and_nobody_elses() {
+fn name_belongs_to_target_only() {
     let mut talk = Talk::open(1, 0, Family::Named.ends(1));
     talk.connect();
     talk.close(CloseReason::Stopped);

@@ -38,7 +38,7 @@ fn check(talk: &Talk, expected: &[&str]) {
 }
 
 #[test]
-fn a_request_and_its_answer() {
+fn request_and_answer_make_packets() {
     let mut talk = talk();
     talk.connect();
     talk.say(Client, b"hello");
@@ -60,7 +60,7 @@ fn a_request_and_its_answer() {
 }
 
 #[test]
-fn an_answer_that_carries_the_acknowledgement_makes_another_needless() {
+fn answer_carries_acknowledgment() {
     let mut talk = talk();
     talk.connect();
     talk.hear(Client, Bytes::from_static(b"hello"));
@@ -100,7 +100,7 @@ fn sequence_numbers_wrap() {
 }
 
 #[test]
-fn a_chunk_is_cut_into_segments_and_the_last_is_pushed() {
+fn chunk_is_segmented_and_last_is_pushed() {
     let mut talk = talk();
     talk.connect();
     talk.say(Server, &[7; 65537]);
@@ -116,7 +116,7 @@ fn a_chunk_is_cut_into_segments_and_the_last_is_pushed() {
 }
 
 #[test]
-fn long_silence_is_broken_after_16_segments() {
+fn acknowledgment_comes_after_16_segments() {
     let mut talk = talk();
     talk.connect();
     for _ in 0..40 {
@@ -131,7 +131,7 @@ fn long_silence_is_broken_after_16_segments() {
 }
 
 #[test]
-fn long_silence_is_broken_after_a_mebibyte() {
+fn acknowledgment_comes_after_a_mebibyte() {
     let mut talk = talk();
     talk.connect();
     talk.hear(Client, Bytes::from(vec![0; 3 << 20]));
@@ -146,7 +146,7 @@ fn long_silence_is_broken_after_a_mebibyte() {
 }
 
 #[test]
-fn the_first_flight_fits_the_window_of_the_syn() {
+fn first_flight_fits_window_of_syn() {
     let mut talk = talk();
     talk.connect();
     talk.hear(Client, Bytes::from(vec![0; 65535]));
@@ -163,7 +163,7 @@ fn the_first_flight_fits_the_window_of_the_syn() {
 }
 
 #[test]
-fn a_half_close_leaves_the_other_direction_open() {
+fn half_close_leaves_other_direction_open() {
     let mut talk = talk();
     talk.connect();
     talk.finish(Client);
@@ -184,7 +184,7 @@ fn a_half_close_leaves_the_other_direction_open() {
 }
 
 #[test]
-fn a_reset_is_the_last_word() {
+fn reset_is_last_packet() {
     for (by, line) in [
         (Client, "C > S [R.] seq=1002 ack=5000 len=0 \"connection 3: reset by the client\""),
         (Server, "S > C [R.] seq=5000 ack=1002 len=0 \"connection 3: reset by the server\""),
@@ -199,7 +199,7 @@ fn a_reset_is_the_last_word() {
 }
 
 #[test]
-fn what_the_tunnel_ends_is_reset_by_the_servers_side() {
+fn tunnels_end_is_reset_from_server() {
     let mut talk = talk();
     talk.connect();
     talk.close(CloseReason::IdleTimeout);
@@ -209,7 +209,7 @@ fn what_the_tunnel_ends_is_reset_by_the_servers_side() {
 }
 
 #[test]
-fn attempts_that_fail() {
+fn failed_connects_make_packets() {
     let refused = "S > C [R.] seq=0 ack=1000 len=0 \"connection 3: refused by the server\"";
     let aborted = "C > S [R] seq=1000 ack=0 len=0 \"connection 3: reset by the client\"";
     let stopped =
@@ -227,7 +227,7 @@ fn attempts_that_fail() {
 }
 
 #[test]
-fn no_way_to_the_server() {
+fn unreachable_server_makes_icmp() {
     for (errno, words) in [(113, "Host"), (101, "Network")] {
         let mut talk = talk();
         talk.close(CloseReason::Unreachable { errno });
@@ -240,7 +240,7 @@ fn no_way_to_the_server() {
 }
 
 #[test]
-fn an_address_that_is_not_certain_waits_for_the_answer() {
+fn uncertain_address_delays_syn() {
     let mut talk = Talk::open(3, 0, Ends { certain: false, target: "db:8000".into(), ..ends() });
     talk.connect();
     let kept = Kept::of(&mut conversations(Legs::Direct, fixed_isns(999, 4999)), &talk.events);
@@ -254,7 +254,7 @@ fn an_address_that_is_not_certain_waits_for_the_answer() {
 }
 
 #[test]
-fn a_late_syn_says_why_it_was_never_answered() {
+fn late_syn_has_comment() {
     let mut talk = Talk::open(3, 0, Ends { certain: false, target: "db:8000".into(), ..ends() });
     talk.close(CloseReason::ConnectTimeout);
     let lines = drawn(&talk);
@@ -263,7 +263,7 @@ fn a_late_syn_says_why_it_was_never_answered() {
 }
 
 #[test]
-fn a_sink_that_dropped_leaves_a_gap() {
+fn dropped_chunk_leaves_gap() {
     let mut talk = talk();
     talk.connect();
     talk.say(Client, b"kept");
@@ -294,7 +294,7 @@ fn a_sink_that_dropped_leaves_a_gap() {
 }
 
 #[test]
-fn what_is_dropped_of_the_other_side_is_counted_on_the_reset() {
+fn reset_counts_dropped_bytes_of_other_side() {
     let mut talk = talk();
     talk.connect();
     talk.totals.client_to_server.received = 7;
@@ -305,7 +305,7 @@ fn what_is_dropped_of_the_other_side_is_counted_on_the_reset() {
 }
 
 #[test]
-fn what_overlaps_is_said_once() {
+fn overlapping_bytes_appear_once() {
     let mut talk = talk();
     talk.connect();
     for (offset, bytes) in [(0, "abc"), (0, "abc"), (2, "cde"), (1, ""), (9, "")] {
@@ -324,7 +324,7 @@ fn what_overlaps_is_said_once() {
 }
 
 #[test]
-fn each_leg_is_a_stream_of_its_own() {
+fn each_leg_has_its_own_stream() {
     let mut talk = talk();
     talk.connect();
     talk.hear(Client, Bytes::from_static(b"plain"));
@@ -362,7 +362,7 @@ fn each_leg_is_a_stream_of_its_own() {
 }
 
 #[test]
-fn a_server_that_was_never_reached_leaves_the_clients_leg_reset() {
+fn unreached_server_resets_client_leg() {
     for (reason, upstream) in [
         (CloseReason::Refused, vec!["[S]", "[R.]"]),
         (CloseReason::ConnectTimeout, vec!["[S]"]),

@@ -11,7 +11,7 @@ use crate::support::oracle::{Expect, FULL, judge};
 use crate::support::talk::Talk;
 
 #[test]
-fn more_than_4_gib_one_way() {
+fn stream_beyond_4_gib_keeps_sequence() {
     const CHUNK: usize = 1 << 20;
     const CHUNKS: u64 = 4100;
     let folder = tempfile::tempdir().unwrap();

@@ -40,28 +40,28 @@ const ONE_AFTER_THE_OTHER: u64 = 1_000_000_000;
 const INTERLEAVED: u64 = 700;
 
 #[test]
-fn alone() {
+fn single_conversations_are_perfect() {
     check(Legs::Direct, ONE_AFTER_THE_OTHER);
 }
 
 #[test]
-fn alone_on_both_legs() {
+fn single_conversations_on_both_legs_are_perfect() {
     check(Legs::Both, ONE_AFTER_THE_OTHER);
 }
 
 #[test]
-fn interleaved() {
+fn interleaved_conversations_are_perfect() {
     check(Legs::Direct, INTERLEAVED);
 }
 
 #[test]
-fn interleaved_on_both_legs() {
+fn interleaved_conversations_on_both_legs_are_perfect() {
     check(Legs::Both, INTERLEAVED);
 }
 
 /// What a slow sink missed is a hole in the stream, in its place and of its size.
 #[test]
-fn what_was_dropped_is_missing_and_nothing_else_is_wrong() {
+fn dropped_bytes_are_the_only_complaint() {
     let mut talk = Talk::open(1, 0, Family::V4.ends(1));
     talk.connect();
     for turn in 0..40 {

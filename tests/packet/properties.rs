@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_happens_is_too_strange(
+    fn any_events_make_valid_packets(
         legs in legs(), isns in (number(), number()), choices in vec(any::<u8>(), 0..600),
         resume_at in any::<prop::sample::Index>(),
     ) {
@@ -108,7 +108,7 @@ proptest! {
 
 /// A gap after bytes that wait for an answer, found by the fuzzer.
 #[test]
-fn nothing_is_acknowledged_that_no_packet_has_shown() {
+fn acknowledgments_cover_shown_bytes_only() {
     let choices = b"\0\0\0\xff\xff\x07\0\xf8\x01\x01\x06<<\n\xf5\x08<<<<\0<p\x06\x06k";
     let mut watch = Watch::default();
     let mut conversations = Conversations::new(ConversationConfig::default(), fixed_isns(0, 0));
@@ -124,7 +124,7 @@ fn nothing_is_acknowledged_that_no_packet_has_shown() {
 
 /// Or the property before would hold of nothing.
 #[test]
-fn chaos_does_draw_packets() {
+fn random_events_make_packets() {
     let choices = bytes(1, 20_000);
     let mut watch = Watch::default();
     let mut conversations = Conversations::new(ConversationConfig::default(), fixed_isns(0, 0));

@@ -129,11 +129,11 @@ fn check(legs: Legs) {
 const SEED: u64 = 5;
 
 #[test]
-fn a_new_capture_is_perfect_by_itself() {
+fn resumed_capture_is_perfect() {
     check(Legs::Direct);
 }
 
 #[test]
-fn a_new_capture_is_perfect_by_itself_on_both_legs() {
+fn resumed_capture_on_both_legs_is_perfect() {
     check(Legs::Both);
 }

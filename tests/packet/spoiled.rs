@@ -83,7 +83,7 @@ fn assert_found(fate: fn(usize) -> Fate, expected: &[&str]) {
 }
 
 #[test]
-fn a_whole_capture_is_perfect() {
+fn intact_capture_is_accepted() {
     let (_folder, path) = spoil(|_| Fate::Whole);
     let judged = judge(&path, Expect { completeness: Some(FULL), ..Expect::default() }).unwrap();
     assert_eq!(judged.packets, 11);
@@ -92,7 +92,7 @@ fn a_whole_capture_is_perfect() {
 }
 
 #[test]
-fn a_wrong_checksum_is_found() {
+fn wrong_checksum_is_found() {
     const TCP_CHECKSUM: usize = 14 + 20 + 16;
     const IP_CHECKSUM: usize = 14 + 10;
     let bent = |number| if number == 4 { Fate::Bent(TCP_CHECKSUM) } else { Fate::Whole };
@@ -102,7 +102,7 @@ fn a_wrong_checksum_is_found() {
 }
 
 #[test]
-fn a_lost_packet_is_found() {
+fn lost_packet_is_found() {
     let lost = |number| if number == 4 { Fate::Lost } else { Fate::Whole };
     assert_found(lost, &["ACKed segment that wasn't captured"]);
     let lost = |number| if number == 2 { Fate::Lost } else { Fate::Whole };
@@ -110,7 +110,7 @@ fn a_lost_packet_is_found() {
 }
 
 #[test]
-fn a_repeated_packet_is_found() {
+fn repeated_packet_is_found() {
     let twice = |number| if number == 5 { Fate::Twice } else { Fate::Whole };
     assert_found(twice, &["Duplicate ACK"]);
     let twice = |number| if number == 4 { Fate::Twice } else { Fate::Whole };

@@ -21,7 +21,7 @@ fn echo_one(listener: TcpListener) {
 }
 
 #[test]
-fn twice_xor_is_the_identity_over_sixty_four_mebibytes() {
+fn xor_twice_leaves_bulk_unchanged() {
     const LEN: usize = 64 << 20;
     let xor = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -9,7 +9,7 @@ use super::{Dialogue, Received};
 use crate::support::events::check_contract;
 
 #[test]
-fn messages_arrive_whole_however_they_are_said() {
+fn messages_in_any_chunks_arrive_whole() {
     let make = || Messages::new(Lines::new(), |line: &[u8]| [b"<", line, b">"].concat());
     let mut dialogue = Dialogue::encoded(make);
     dialogue.client.set_nodelay(true).unwrap();
@@ -31,7 +31,7 @@ fn messages_arrive_whole_however_they_are_said() {
 }
 
 #[test]
-fn a_message_without_end_is_an_error_and_not_memory() {
+fn endless_message_fails_within_memory_limit() {
     let make = || Messages::new(Lines::new(), |line: &[u8]| line.to_vec()).max(1000);
     let Dialogue { mut client, server, tunnel, events, .. } = Dialogue::encoded(make);
     // The tunnel resets the connection amid this, at any place of it.

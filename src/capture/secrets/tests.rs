@@ -66,7 +66,7 @@ impl Scene {
 }
 
 #[test]
-fn packets_wait_from_the_server_s_answer_on_until_all_keys_are_there() {
+fn packets_after_server_hello_wait_for_all_keys() {
     let mut scene = Scene::new();
     scene.hello(1, 0);
     assert!(!scene.waits(1), "nothing is to be decrypted yet");
@@ -82,7 +82,7 @@ fn packets_wait_from_the_server_s_answer_on_until_all_keys_are_there() {
 }
 
 #[test]
-fn one_line_is_enough_before_tls_1_3() {
+fn tls_1_2_needs_one_line() {
     let mut scene = Scene::new();
     scene.hello(1, 0);
     scene.say(1, 1, Side::Server, b"hello");
@@ -91,7 +91,7 @@ fn one_line_is_enough_before_tls_1_3() {
 }
 
 #[test]
-fn keys_that_do_not_come_are_not_waited_for_long() {
+fn missing_keys_delay_packets_briefly() {
     let mut scene = Scene::new();
     scene.hello(1, 0);
     scene.say(1, 1, Side::Server, b"hello");
@@ -100,7 +100,7 @@ fn keys_that_do_not_come_are_not_waited_for_long() {
 }
 
 #[test]
-fn one_connection_after_another_without_keys_does_not_hold_packets_for_ever() {
+fn many_connections_without_keys_delay_packets_briefly() {
     let mut scene = Scene::new();
     let mut longest = 0;
     let mut waited = 0;
@@ -114,7 +114,7 @@ fn one_connection_after_another_without_keys_does_not_hold_packets_for_ever() {
 }
 
 #[test]
-fn the_keys_of_closed_connections_may_still_come() {
+fn closed_connection_still_gets_its_keys() {
     let mut scene = Scene::new();
     scene.hello(1, 0);
     let (reason, totals) = (CloseReason::Stopped, BothTotals::default());
@@ -126,7 +126,7 @@ fn the_keys_of_closed_connections_may_still_come() {
 }
 
 #[test]
-fn no_more_closed_connections_are_remembered_than_is_said() {
+fn remembered_closed_connections_are_bounded() {
     let mut scene = Scene::new();
     for i in 0..2 * CLOSED_MAX {
         let id = 1 + i as u64;
@@ -139,7 +139,7 @@ fn no_more_closed_connections_are_remembered_than_is_said() {
 }
 
 #[test]
-fn tls_may_begin_after_a_plain_dialogue() {
+fn tls_after_plain_dialogue_is_found() {
     let mut scene = Scene::new();
     let nobody = Endpoint::Unix(None);
     let open = Open::new(nobody.clone(), nobody, "");

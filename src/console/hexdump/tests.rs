@@ -9,7 +9,7 @@ fn dump(bytes: &[u8], offset: u64) -> String {
 }
 
 #[test]
-fn a_full_row_has_the_columns_of_hexdump() {
+fn full_row_matches_hexdump_columns() {
     assert_eq!(
         dump(b"0123456789abcdef", 0),
         "00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|\n"
@@ -17,12 +17,12 @@ fn a_full_row_has_the_columns_of_hexdump() {
 }
 
 #[test]
-fn nothing_makes_no_row() {
+fn empty_input_makes_no_row() {
     assert_eq!(dump(b"", 7), "");
 }
 
 #[test]
-fn repeated_rows_are_squeezed_but_for_the_last() {
+fn repeated_rows_are_squeezed_except_last() {
     let rows = dump(&[0; 64], 0);
     let offsets: Vec<_> = rows.lines().map(|row| row.split(' ').next().unwrap()).collect();
     assert_eq!(offsets, ["00000000", "*", "00000030"]);
@@ -36,14 +36,14 @@ fn offsets_grow_beyond_eight_digits() {
 }
 
 #[test]
-fn no_byte_of_the_traffic_commands_the_terminal() {
+fn traffic_never_controls_terminal() {
     let all: Vec<u8> = (0..=255).collect();
     let rows = dump(&all, 0);
     assert!(rows.bytes().all(|byte| byte == b'\n' || matches!(byte, 0x20..=0x7e)));
 }
 
 #[test]
-fn colors_change_nothing_but_colors() {
+fn colors_leave_text_unchanged() {
     let bytes: Vec<u8> = (0..=255).chain([7; 100]).chain(*b"end").collect();
     let mut out = Vec::new();
     Hexdump::colored(&Palette::default()).rows(&bytes, 99, &[5..40, 50..51], &mut out);

@@ -91,7 +91,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
 
 proptest! {
     #[test]
-    fn text_gives_back_the_events(
+    fn rendered_events_parse_back(
         events in prop::collection::vec((any::<u64>(), any::<u64>(), kind()), 0..10)
     ) {
         let event = |(id, time, kind)| {
@@ -104,14 +104,14 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in any::<String>(), fields in "[a-z\"=\\\\ x0-9]*") {
+    fn arbitrary_text_never_panics(text in any::<String>(), fields in "[a-z\"=\\\\ x0-9]*") {
         let _ = parse(&text);
         let _ = parse(&format!("2026-01-02T12:00:00Z 1 data {fields}"));
     }
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line() {
+fn parse_error_names_line_and_cause() {
     let complaint = |line: &str| parse(&format!("# fine\n\n{line}")).unwrap_err().to_string();
     for (line, expected) in [
         ("noon 1 open", "line 3: time 'noon': "),
@@ -136,7 +136,7 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-fn bytes_may_be_repeated() {
+fn times_field_repeats_bytes() {
     let line =
         r#"2026-01-02T12:00:00Z 1 data from=server leg=received offset=4 bytes="\x00é" times=2"#;
     let [Event { kind: EventKind::Data { bytes, .. }, .. }] = &parse(line).unwrap()[..] else {
@@ -146,7 +146,7 @@ fn bytes_may_be_repeated() {
 }
 
 #[test]
-fn a_sink_sees_what_it_is_interested_in_and_then_the_end() {
+fn sink_gets_events_of_interest_then_finish() {
     struct Names(Vec<&'static str>, Interest);
     impl Sink for Names {
         fn record(&mut self, event: &Event) -> io::Result<()> {
@@ -188,7 +188,7 @@ fn a_sink_sees_what_it_is_interested_in_and_then_the_end() {
 }
 
 #[test]
-fn a_sink_behind_a_reference_is_given_events_as_well() {
+fn sink_behind_reference_gets_events() {
     let (sender, seen) = std::sync::mpsc::channel();
     let mut keep = move |event: &Event| sender.send(event.clone()).map_err(io::Error::other);
     let sink: &mut dyn Sink = &mut keep;
