@@ -4,6 +4,8 @@
 //! anything else. The guarantees that hold over a whole series of events stand in the
 //! [crate documentation](crate#the-event-contract).
 
+mod tls;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Not;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use tls::{Tls, TlsState};
 
 /// The number of a connection: 1 for the first that a tunnel accepted, then counting up.
 ///
@@ -150,6 +154,16 @@ pub enum View {
     /// What TLS carried inside it. Where clear bytes came before TLS (STARTTLS), they belong to
     /// this view too: it is one whole conversation.
     Plain,
+}
+
+impl View {
+    /// `wire` or `plain`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wire => "wire",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 /// Where one end of a socket is.
@@ -453,6 +467,12 @@ pub enum EventKind {
         /// The bytes, never none. All sinks share this one copy.
         bytes: Bytes,
     },
+    /// A TLS handshake was understood, or TLS stays closed. At most one of each kind comes for a
+    /// handshake; sinks get it that [ask](crate::sink::Interest::views) for plaintext.
+    Tls(Arc<Tls>),
+    /// Lines of a key log for this connection, each without a line feed. They come before the
+    /// first plaintext that needs them; sinks get them that ask for plaintext.
+    Secrets(Arc<[String]>),
     /// The sender of a direction said that it is done (FIN), and the receiver was told.
     Shutdown {
         /// Which direction ended.

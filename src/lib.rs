@@ -82,6 +82,8 @@
 //! - `console`: the sink that prints ([`console`]);
 //! - `capture`: the sink that writes pcapng ([`capture`]) and the packets in it ([`packet`]);
 //! - `compress`: compresses a capture whose name ends in `.gz` or `.zst`; enables `capture`;
+//! - `tls`: shows the plaintext of TLS, by a key log
+//!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
 //! - `cli`: the command line; enables all the others.
 //!
@@ -97,6 +99,11 @@
 //! connection are in order and their timestamps never decrease; connections interleave. Chunk
 //! boundaries are what the kernel delivered and mean nothing. A timestamp is taken when the I/O
 //! completed, not when a sink got to it.
+//!
+//! A sink that [asks](sink::Interest::views) for more than the wire may get, in between, `Tls`,
+//! `Secrets` and `Data` and `Shutdown` of [`View::Plain`](event::View::Plain), for each of which
+//! the same holds: at most one `Shutdown` a direction and view. The offset of plaintext goes on
+//! where the clear bytes before TLS ended. `Secrets` come before the first `Data` that needs them.
 
 #[cfg(feature = "capture")]
 pub mod capture;
@@ -112,5 +119,7 @@ mod net;
 pub mod packet;
 mod relay;
 pub mod sink;
+#[cfg(any(feature = "capture", feature = "tls"))]
+pub mod tls;
 pub mod transform;
 pub mod tunnel;

@@ -130,6 +130,7 @@ const LAYERS: &[&str] = &[
     "event",
     "relay",
     "transform",
+    "tls",
     "ingress",
     "launch",
     "packet",

@@ -10,7 +10,6 @@ mod compress;
 mod direct_file;
 mod encoder;
 mod fifo;
-mod keylog;
 mod open;
 mod options;
 mod output;
@@ -21,7 +20,6 @@ mod secrets;
 mod secrets_block;
 mod section;
 mod series;
-mod tls;
 
 use std::io::{self, Write};
 use std::path::Path;

@@ -10,12 +10,13 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::keylog::{Keylog, Random};
 use super::output::{Output, Place};
 use super::reserved_space::ReservedSpace;
 use super::secrets_block::push_block;
-use super::tls::{DECISIVE, client_random};
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
+use crate::tls::follow::KeyLogFollower;
+use crate::tls::keylog::Random;
+use crate::tls::random::{DECISIVE, client_random};
 
 /// How long packets wait for their keys at most.
 const WAIT: Duration = Duration::from_millis(200);
@@ -69,7 +70,7 @@ pub(super) enum KeySpace {
 
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
-    keylog: Keylog,
+    keylog: KeyLogFollower,
     /// The connections that do not speak TLS yet.
     searches: HashMap<ConnectionId, Search>,
     open: HashMap<ConnectionId, Tls>,
@@ -88,7 +89,7 @@ pub(super) struct Secrets {
 impl Secrets {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
-            keylog: Keylog::new(path),
+            keylog: KeyLogFollower::new(path),
             searches: HashMap::new(),
             open: HashMap::new(),
             closed: VecDeque::new(),
@@ -107,7 +108,7 @@ impl Secrets {
             self.written.remove(&random);
         }
         for (random, written) in &mut self.written {
-            *written = self.keylog.lines(random).len();
+            *written = self.keylog.keys().lines(random).len();
         }
         self.write_existing_keys(pending);
         self.space.clear();
@@ -117,7 +118,7 @@ impl Secrets {
     /// Appends the keys that older readers have had, for a new one.
     pub(super) fn write_existing_keys(&self, pending: &mut Vec<u8>) {
         let lines = self.written.iter().flat_map(|(random, written)| {
-            self.keylog.lines(random).iter().take(*written).map(String::as_str)
+            self.keylog.keys().lines(random).iter().take(*written).map(String::as_str)
         });
         let end = pending.len();
         insert_block(pending, end, &joined(lines));
@@ -220,7 +221,7 @@ impl Secrets {
     ) -> io::Result<()> {
         let mut rest = Vec::new();
         for (random, written) in &mut self.written {
-            let lines = self.keylog.lines(random);
+            let lines = self.keylog.keys().lines(random);
             let new = joined(lines.iter().skip(*written).map(String::as_str));
             *written = lines.len();
             let is_filled = match &mut output {
@@ -239,7 +240,7 @@ impl Secrets {
     fn is_holding(&mut self, now: Timestamp) -> bool {
         let waited = |since: Timestamp| u128::from(now.nanos_since(since)) >= WAIT.as_nanos();
         while let Some((random, since)) = self.awaited.front()
-            && (waited(*since) || self.keylog.is_complete(random))
+            && (waited(*since) || self.keylog.keys().is_complete(random))
         {
             self.awaited.pop_front();
         }

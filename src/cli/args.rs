@@ -17,6 +17,7 @@ use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
 use super::run_args;
+use super::tls::TlsArgs;
 use super::values::{address, duration, size, some_duration, target, within};
 
 /// Where to begin.
@@ -89,6 +90,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) capture: CaptureArgs,
+
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 
     #[command(flatten)]
     pub(super) filter: FilterArgs,
@@ -338,6 +342,7 @@ impl Args {
         }
         self.ingress.check(!self.from.is_empty() || self.ingress.is_any())?;
         self.capture.check()?;
+        self.tls.check(!self.program.is_empty(), self.capture.is_any())?;
         self.console.check(self.place())
     }
 }

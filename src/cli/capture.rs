@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZero;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,14 +80,6 @@ pub(super) struct CaptureArgs {
     /// that is reached counts.
     #[arg(long, value_name = "KEY:VALUE", value_parser = stop_after)]
     pub(super) stop_after: Vec<StopAfter>,
-
-    /// Put the secrets of this TLS key log into the capture
-    ///
-    /// Put the secrets of this TLS key log into the capture, so that Wireshark decrypts it. Most
-    /// programs write the log that SSLKEYLOGFILE names. The file is followed while it grows.
-    #[arg(long, value_name = "FILE")]
-    #[arg(hide_short_help = true)]
-    tls_keylog: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -129,17 +120,7 @@ impl CaptureArgs {
             return Err(format!("{what} (try '--pcap - | wireshark -k -i -' or '--pcap FILE')"));
         }
         self.check_rotation()?;
-        self.check_what_needs_a_capture()?;
-        let is_fifo_or_folder = |path: &PathBuf| {
-            path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
-        };
-        match self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
-            Some(path) => Err(format!(
-                "'{}' is not a file (give the one that SSLKEYLOGFILE names)",
-                path.display()
-            )),
-            None => Ok(()),
-        }
+        self.check_what_needs_a_capture()
     }
 
     fn check_rotation(&self) -> Result<(), String> {
@@ -167,7 +148,6 @@ impl CaptureArgs {
         }
         let lonely = match self {
             _ if self.is_any() => return Ok(()),
-            Self { tls_keylog: Some(_), .. } => "--tls-keylog has no effect without a capture",
             Self { snaplen: Some(_), .. } => "--snaplen has no effect without a capture",
             Self { legs: Legs::Both, .. } => "--legs has no effect without a capture",
             _ => return Ok(()),
@@ -180,14 +160,10 @@ impl CaptureArgs {
         self.pcap = Some(path);
     }
 
-    /// Follows this key log, unless another was asked for.
-    pub(super) fn follow_keys(&mut self, path: PathBuf) {
-        self.tls_keylog.get_or_insert(path);
-    }
-
     /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
     pub(super) fn open(
         &self,
+        key_log: Option<&Path>,
         stop: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Option<Capture>> {
         let Some(path) = &self.pcap else { return Ok(None) };
@@ -195,10 +171,11 @@ impl CaptureArgs {
         let (name, sink) = if is_stdout {
             // Without the standard library's line buffer, which would cut blocks apart.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            let sink = stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options()));
+            let sink =
+                stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options(key_log)));
             ("stdout".to_owned(), sink)
         } else {
-            let sink = PcapngSink::create_series(path, self.options(), self.rotation());
+            let sink = PcapngSink::create_series(path, self.options(key_log), self.rotation());
             (path.display().to_string(), sink)
         };
         let sink = sink.map_err(|error| {
@@ -209,10 +186,14 @@ impl CaptureArgs {
     }
 
     /// Starts to serve the capture, if that is asked for, under the rules for all sinks.
-    pub(super) fn serve(&self, rules: &SinkOptions) -> anyhow::Result<Option<PcapOverIpSink>> {
+    pub(super) fn serve(
+        &self,
+        key_log: Option<&Path>,
+        rules: &SinkOptions,
+    ) -> anyhow::Result<Option<PcapOverIpSink>> {
         let Some(address) = &self.pcap_over_ip else { return Ok(None) };
         let (on_slow, room) = (rules.on_slow, rules.buffer_bytes);
-        let sink = PcapOverIpSink::bind(address.to_string(), self.options(), on_slow, room);
+        let sink = PcapOverIpSink::bind(address.to_string(), self.options(key_log), on_slow, room);
         sink.map(Some).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "choose another port, or 0 for any that is free",
@@ -223,7 +204,7 @@ impl CaptureArgs {
         })
     }
 
-    fn options(&self) -> PcapngOptions {
+    fn options(&self, key_log: Option<&Path>) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
             Legs::Direct => packet::Legs::Direct,
@@ -232,7 +213,7 @@ impl CaptureArgs {
         options.segment_size = self.segment_size;
         options.snaplen = self.snaplen.map(NonZero::get);
         options.comment = Some(command_line());
-        options.tls_keylog = self.tls_keylog.clone();
+        options.tls_keylog = key_log.map(Path::to_owned);
         options
     }
 

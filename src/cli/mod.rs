@@ -17,6 +17,7 @@ mod signals;
 mod status;
 mod stdio;
 mod stop;
+mod tls;
 pub(crate) mod usage;
 mod values;
 

@@ -36,9 +36,11 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("cannot raise the limit of open files: {error}");
     }
     let mut program = Program::new(&args.program);
-    if let Some(program) = &mut program {
-        let keys = program.key_log().context("cannot make a file for the program's TLS keys")?;
-        args.capture.follow_keys(keys);
+    if let Some(program) = &mut program
+        && args.tls.wants_keys_of_program()
+    {
+        let keys = program.key_log();
+        args.tls.follow_program(keys.context("cannot make a file for the program's TLS keys")?);
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
@@ -151,6 +153,9 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
         builder = builder.route(from, to);
     }
     builder = args.ingress.add_to(builder);
+    if let Some(key_log) = args.tls.decrypts_by() {
+        builder = builder.decrypt_tls(key_log);
+    }
     if let Some(workers) = args.relay.workers {
         builder = builder.workers(usize::try_from(workers).unwrap_or(usize::MAX));
     }
@@ -186,14 +191,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     }
     // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(&options)? {
+    if let Some(sink) = args.capture.serve(args.tls.key_log(), &options)? {
         attached.captures.0.push(sink.stats());
         attached.over_ip = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
-    if let Some(capture) = args.capture.open(move || handle.stop())? {
+    if let Some(capture) = args.capture.open(args.tls.key_log(), move || handle.stop())? {
         attached.captures.0.push(capture.sink.stats());
         attached.rotate = capture.sink.rotate_handle();
         // Wireshark, too, leaves when it has seen enough.

@@ -12,7 +12,7 @@ use super::known::Known;
 use super::options::ConsoleOptions;
 use super::text;
 use super::time::Times;
-use crate::event::{BothTotals, CloseReason, Event, EventKind};
+use crate::event::{BothTotals, CloseReason, Event, EventKind, Tls};
 
 /// Appends the object of `event`.
 pub(super) fn event(
@@ -42,13 +42,17 @@ pub(super) fn event(
             string("server", &connected.server.to_string(), out);
             string("local", &connected.local.to_string(), out);
         }
-        EventKind::Data { direction, offset, bytes, .. } => {
-            let (from, len) = (direction.sender(), bytes.len());
-            let _ = write!(out, r#""data","from":"{from}","offset":{offset},"len":{len}"#);
+        EventKind::Data { direction, view, offset, bytes, .. } => {
+            let (from, view, len) = (direction.sender(), view.name(), bytes.len());
+            let _ = write!(out, r#""data","from":"{from}","view":"{view}""#);
+            let _ = write!(out, r#","offset":{offset},"len":{len}"#);
             if !options.hide_data {
                 data(options.printed(bytes), out);
             }
         }
+        EventKind::Tls(tls) => self::tls(tls, out),
+        // They are for a capture, and not to be shown.
+        EventKind::Secrets(_) => out.extend_from_slice(br#""secrets""#),
         EventKind::Shutdown { direction, .. } => {
             let _ = write!(out, r#""shutdown","from":"{}""#, direction.sender());
         }
@@ -57,6 +61,22 @@ pub(super) fn event(
         }
     }
     out.extend_from_slice(b"}\n");
+}
+
+fn tls(tls: &Tls, out: &mut Vec<u8>) {
+    let _ = write!(out, r#""tls","state":"{}""#, tls.state.name());
+    let facts = [
+        ("version", &tls.version),
+        ("suite", &tls.suite),
+        ("sni", &tls.sni),
+        ("alpn", &tls.alpn),
+        ("why", &tls.why),
+    ];
+    for (key, value) in facts {
+        if let Some(value) = value {
+            string(key, value, out);
+        }
+    }
 }
 
 fn close(reason: &CloseReason, totals: &BothTotals, duration: u64, out: &mut Vec<u8>) {

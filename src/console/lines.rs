@@ -9,7 +9,7 @@ use super::known::Known;
 use super::options::{ConsoleOptions, Format};
 use super::text;
 use crate::console::hexdump::{Hexdump, Palette};
-use crate::event::{ConnectionId, Direction, Event, EventKind, Side};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Side, View};
 
 /// Lays events out in lines.
 pub(super) struct Lines {
@@ -85,12 +85,12 @@ impl Lines {
                 let (server, local) = (&connected.server, &connected.local);
                 line(&head, lifecycle, format!("Connected to {server} from {local}"), out);
             }
-            EventKind::Data { direction, bytes, offset, .. } => {
+            EventKind::Data { direction, view, bytes, offset, .. } => {
                 let shown = options.printed(bytes);
                 if options.format == Format::Text && !options.hide_data {
                     self.text(&head, *direction, (*offset, shown, marks), known, out);
                 } else {
-                    self.chunk(&head, *direction, bytes.len(), out);
+                    self.chunk(&head, *direction, *view, bytes.len(), out);
                 }
                 if options.hide_data {
                     return;
@@ -100,6 +100,8 @@ impl Lines {
                 }
                 self.left_out(bytes.len() - shown.len(), out);
             }
+            EventKind::Tls(tls) => line(&head, lifecycle, tls.to_string(), out),
+            EventKind::Secrets(_) => {}
             EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();
                 self.text_end(&head, *direction, known, out);
@@ -129,9 +131,10 @@ impl Lines {
     }
 
     /// What stands over the rows of a chunk.
-    fn chunk(&self, head: &str, direction: Direction, len: usize, out: &mut Vec<u8>) {
+    fn chunk(&self, head: &str, direction: Direction, view: View, len: usize, out: &mut Vec<u8>) {
         let style = self.styles.sides[direction.sender() as usize];
-        line(head, style, format!("{} {}", arrow(direction), Bytes(len as u64)), out);
+        let tls = if view == View::Plain { " TLS" } else { "" };
+        line(head, style, format!("{} {}{tls}", arrow(direction), Bytes(len as u64)), out);
     }
 
     fn text(

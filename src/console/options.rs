@@ -1,7 +1,7 @@
 //! What a console shows, and how.
 
 use super::expression::Expression;
-use crate::event::{ConnectionId, Event, EventKind, Leg, Side};
+use crate::event::{ConnectionId, Event, EventKind, Leg, Side, View};
 
 /// How events are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,13 @@ impl ConsoleOptions {
     }
 }
 
-/// Whether the console shows it: of data, only what a peer sent, not what was sent on to the other.
+/// Whether the console shows it: of data, only what a peer sent, not what was sent on to the other;
+/// no secrets; and of the ends of a direction that of its socket, which says all.
 pub(super) const fn is_shown(event: &Event) -> bool {
-    !matches!(event.kind, EventKind::Data { leg: Leg::Sent, .. })
+    !matches!(
+        event.kind,
+        EventKind::Data { leg: Leg::Sent, .. }
+            | EventKind::Secrets(_)
+            | EventKind::Shutdown { view: View::Plain, .. }
+    )
 }

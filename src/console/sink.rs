@@ -10,7 +10,7 @@ use super::lines::Lines;
 use super::options::{ConsoleOptions, Format};
 use super::time::Times;
 use crate::event::{ConnectionId, Event, EventKind};
-use crate::sink::{Interest, Sink};
+use crate::sink::{Interest, Sink, Views};
 
 /// The output is written when this much has gathered, or the queue runs empty.
 const BATCH: usize = 256 * 1024;
@@ -90,6 +90,6 @@ impl<W: Write + Send> Sink for Console<W> {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RECEIVED
+        Interest::RECEIVED.views(Views::Readable)
     }
 }

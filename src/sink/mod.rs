@@ -1,6 +1,8 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod adapters;
+#[cfg(feature = "tls")]
+mod decrypting;
 mod feeder;
 pub(crate) mod file;
 mod lane;
@@ -14,6 +16,8 @@ mod tests;
 use std::io;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
+#[cfg(feature = "tls")]
+pub use decrypting::Decrypting;
 pub(crate) use feeder::words_of;
 pub use file::create_file;
 pub use options::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
@@ -30,17 +34,40 @@ pub struct Interest {
     pub received: bool,
     /// `Data` of [`Leg::Sent`]: what each peer was told, and when it took it.
     pub sent: bool,
+    /// Which views of TLS, where the tunnel can look into it.
+    pub views: Views,
+}
+
+/// Which views of a connection a sink wants to see where the tunnel can look into its TLS
+/// ([`Builder::decrypt_tls`](crate::tunnel::Builder::decrypt_tls)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Views {
+    /// What the sockets carried, and nothing else.
+    #[default]
+    Wire,
+    /// What can be read: plaintext where there is some, and the wire elsewhere. Of a connection
+    /// that is decrypted no byte of a TLS record is shown.
+    Readable,
+    /// All that the sockets carried, and plaintext beside it.
+    Both,
 }
 
 impl Interest {
     /// Everything.
-    pub const ALL: Self = Self { received: true, sent: true };
+    pub const ALL: Self = Self { received: true, sent: true, views: Views::Wire };
     /// What each peer said; enough for most sinks.
-    pub const RECEIVED: Self = Self { received: true, sent: false };
+    pub const RECEIVED: Self = Self { received: true, sent: false, views: Views::Wire };
     /// What each peer was told, and when it took it.
-    pub const SENT: Self = Self { received: false, sent: true };
+    pub const SENT: Self = Self { received: false, sent: true, views: Views::Wire };
     /// No data: that connections opened, reached their server, half-closed and closed.
-    pub const LIFECYCLE: Self = Self { received: false, sent: false };
+    pub const LIFECYCLE: Self = Self { received: false, sent: false, views: Views::Wire };
+
+    /// The same with other views.
+    #[must_use]
+    pub const fn views(self, views: Views) -> Self {
+        Self { views, ..self }
+    }
 
     /// Whether `Data` of this leg is wanted.
     pub const fn wants(self, leg: Leg) -> bool {

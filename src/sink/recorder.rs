@@ -62,13 +62,14 @@ impl Recorder {
             lanes.push(lane);
         }
         let wants = |leg| lanes.iter().any(|lane: &Lane| lane.interest.wants(leg));
-        let interest = Interest { received: wants(Leg::Received), sent: wants(Leg::Sent) };
+        let (received, sent) = (wants(Leg::Received), wants(Leg::Sent));
+        let interest = Interest { received, sent, ..Interest::LIFECYCLE };
         Ok((Self { lanes: lanes.into(), interest }, SinkThreads(threads)))
     }
 
     /// The same with no sinks, for what is not to be recorded.
     pub(crate) fn without_sinks(&self) -> Self {
-        Self { lanes: Arc::new([]), interest: Interest { received: false, sent: false } }
+        Self { lanes: Arc::new([]), interest: Interest::LIFECYCLE }
     }
 
     /// From now on nobody waits for a slow sink; it misses what finds no room.

@@ -125,7 +125,7 @@ fn chunk_dropped_as_received_is_not_queued_as_sent() {
 
 #[test]
 fn chunk_wanted_as_sent_takes_room() {
-    let interest = Interest { received: false, sent: true };
+    let interest = Interest::SENT;
     let (taken, report) = take_while_standing_still(interest);
     assert_eq!(taken, [(Leg::Sent, 4000)]);
     assert_eq!((report.dropped_bytes, report.dropped_events), (9 * 4000, 9));

@@ -1,11 +1,14 @@
 //! Setting a tunnel up.
 
 use std::fmt;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::address::{Address, AddressError};
 use super::clock::WallClock;
+use super::decryption::Decryption;
 use super::error::BindError;
 use super::handle::Handle;
 use super::limits::Limits;
@@ -37,6 +40,7 @@ pub struct Builder {
     sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
     wall_clock: WallClock,
     backend: Backend,
+    decryption: Decryption,
 }
 
 impl Default for Builder {
@@ -54,6 +58,7 @@ impl Default for Builder {
             sinks: Vec::new(),
             wall_clock: Arc::new(SystemTime::now),
             backend: Backend::Auto,
+            decryption: Decryption::default(),
         }
     }
 }
@@ -190,6 +195,18 @@ impl Builder {
         self
     }
 
+    /// Shows the plaintext of TLS to every sink that [wants](crate::sink::Interest::views) it, by
+    /// the secrets in this key log, as programs write it where `SSLKEYLOGFILE` says. The file is
+    /// followed while it grows; it need not exist yet. By default sinks see the wire.
+    ///
+    /// What passes is not changed and waits for nothing; see
+    /// [`Decrypting`](crate::sink::Decrypting) for what waits on its way to a sink.
+    #[cfg(feature = "tls")]
+    pub fn decrypt_tls(mut self, key_log: impl Into<PathBuf>) -> Self {
+        self.decryption.key_log = Some(key_log.into());
+        self
+    }
+
     /// Sets the way to the kernel. By default io_uring, and epoll where io_uring is not permitted.
     pub const fn io(mut self, backend: Backend) -> Self {
         self.backend = backend;
@@ -240,6 +257,7 @@ impl Builder {
             sinks: self.sinks,
             handle: Handle::new(self.workers),
             wall_clock: self.wall_clock,
+            decryption: self.decryption,
         })
     }
 }

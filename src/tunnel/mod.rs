@@ -11,6 +11,7 @@ mod clock;
 mod connect;
 mod connection;
 mod counters;
+mod decryption;
 mod driver;
 mod error;
 mod handle;

@@ -9,6 +9,7 @@ use tokio::task::JoinError;
 use super::catching::{Catcher, Catching};
 use super::clock::{Clock, WallClock};
 use super::counters::Counts;
+use super::decryption::Decryption;
 use super::error::RunError;
 use super::handle::{Handle, Summary};
 use super::limits::Limits;
@@ -57,6 +58,7 @@ pub struct Tunnel {
     pub(super) wall_clock: WallClock,
     pub(super) io: ChosenIo,
     pub(super) loops: Loops,
+    pub(super) decryption: Decryption,
 }
 
 impl Tunnel {
@@ -174,8 +176,9 @@ impl Tunnel {
         let (phases, now) = (self.handle.phases.clone(), clock.clone());
         // Better no traffic than traffic unrecorded.
         let on_failure = move || phases.advance(Phase::Aborting);
-        let (recorder, threads) = Recorder::start(self.sinks, move || now.now().time, on_failure)
-            .map_err(RunError::Thread)?;
+        let sinks = self.sinks.into_iter().map(|sink| self.decryption.of(sink)).collect();
+        let (recorder, threads) =
+            Recorder::start(sinks, move || now.now().time, on_failure).map_err(RunError::Thread)?;
         let _ = self.handle.recorder.set(recorder.clone());
         let slots = Slots::new(self.limits.max_connections, self.workers, self.listening.len());
         let shared = Shared {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
-use crate::capture::keylog::{MASTER_SECRET, SECRETS};
 use crate::event::{BothTotals, CloseReason, Endpoint, Open, Side, View};
+use crate::tls::keylog::{MASTER_SECRET, SECRETS};
 
 const MS: u64 = 1_000_000;
 

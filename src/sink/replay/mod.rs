@@ -18,6 +18,9 @@
 //! * `connected`: `server`, `local`.
 //! * `data`: `from` (`client` or `server`), `leg` (`received` or `sent`), `offset`, `bytes`;
 //!   `times=N` repeats the bytes; `view=plain` says that TLS carried them.
+//! * `tls`: `state` (`decrypted` or `closed`); `version`, `suite`, `sni`, `alpn` and `why` where
+//!   known.
+//! * `secrets`: `lines`, with a line feed between two.
 //! * `shutdown`: `from`; the direction's totals as `received` and `sent`; `view` as for `data`.
 //! * `close`: `reason` (a [name](crate::event::CloseReason::name)) with what belongs to it out of
 //!   `first`, `by`, `side`, `from`, `errno` and `message`; what each side said as `client` and

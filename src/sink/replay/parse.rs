@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::time;
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Process, Side, Totals, View,
+    Open, Process, Side, Tls, TlsState, Totals, View,
 };
 
 /// Why text is not a list of events.
@@ -78,6 +78,11 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             offset: fields.number("offset")?,
             bytes: data(fields)?,
         },
+        "tls" => EventKind::Tls(Arc::new(fields.tls()?)),
+        "secrets" => {
+            let lines = fields.text("lines")?;
+            EventKind::Secrets(lines.split('\n').map(str::to_owned).collect())
+        }
         "shutdown" => EventKind::Shutdown {
             direction: Direction::from(fields.side("from")?),
             view: fields.view()?,
@@ -198,6 +203,21 @@ impl<'a> Fields<'a> {
             "plain" => Ok(View::Plain),
             other => Err(format!("view '{other}' is neither wire nor plain")),
         }
+    }
+
+    fn tls(&mut self) -> Result<Tls> {
+        let mut tls = Tls::new(match &*self.text("state")? {
+            "decrypted" => TlsState::Decrypted,
+            "closed" => TlsState::Closed,
+            other => return Err(format!("there is no state '{other}'")),
+        });
+        let mut fact = |name| self.has(name).then(|| self.text(name).map(Arc::from)).transpose();
+        tls.version = fact("version")?;
+        tls.suite = fact("suite")?;
+        tls.sni = fact("sni")?;
+        tls.alpn = fact("alpn")?;
+        tls.why = fact("why")?;
+        Ok(tls)
     }
 
     fn endpoint(&mut self, name: &str) -> Result<Endpoint> {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::time;
-use crate::event::{CloseReason, Event, EventKind, Leg, Process, Totals, View};
+use crate::event::{CloseReason, Event, EventKind, Leg, Process, Tls, Totals, View};
 
 /// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
 /// events back.
@@ -48,6 +48,11 @@ fn kind(kind: &EventKind, out: &mut String) {
             let _ = write!(out, " offset={offset} bytes=");
             quote(bytes, out);
         }
+        EventKind::Tls(tls) => self::tls(tls, out),
+        EventKind::Secrets(lines) => {
+            out.push_str(" secrets");
+            field("lines", &lines.join("\n"), out);
+        }
         EventKind::Shutdown { direction, view, totals: Totals { received, sent } } => {
             let from = direction.sender();
             let _ = write!(out, " shutdown from={from}");
@@ -64,10 +69,26 @@ fn kind(kind: &EventKind, out: &mut String) {
     }
 }
 
+fn tls(tls: &Tls, out: &mut String) {
+    let _ = write!(out, " tls state={}", tls.state.name());
+    let facts = [
+        ("version", &tls.version),
+        ("suite", &tls.suite),
+        ("sni", &tls.sni),
+        ("alpn", &tls.alpn),
+        ("why", &tls.why),
+    ];
+    for (name, value) in facts {
+        if let Some(value) = value {
+            field(name, &**value, out);
+        }
+    }
+}
+
 /// The view, unless it is the wire.
 fn view(view: View, out: &mut String) {
     if view == View::Plain {
-        field("view", &"plain", out);
+        field("view", view.name(), out);
     }
 }
 

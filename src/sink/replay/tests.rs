@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Process,
-    Side, Timestamp, Totals, View,
+    Side, Timestamp, Tls, TlsState, Totals, View,
 };
 use crate::sink::Interest;
 
@@ -56,6 +56,10 @@ fn view() -> impl Strategy<Value = View> {
     prop_oneof![Just(View::Wire), Just(View::Plain)]
 }
 
+fn fact() -> impl Strategy<Value = Option<Arc<str>>> {
+    prop::option::of(any::<String>().prop_map(Arc::from))
+}
+
 fn kind() -> impl Strategy<Value = EventKind> {
     let leg = prop_oneof![Just(Leg::Received), Just(Leg::Sent)];
     let bytes = prop::collection::vec(any::<u8>(), 1..50).prop_map(Bytes::from);
@@ -79,6 +83,14 @@ fn kind() -> impl Strategy<Value = EventKind> {
                 bytes
             }
         ),
+        (any::<bool>(), fact(), fact()).prop_map(|(is_decrypted, sni, why)| {
+            let state = if is_decrypted { TlsState::Decrypted } else { TlsState::Closed };
+            let mut tls = Tls::new(state);
+            (tls.sni, tls.why) = (sni, why);
+            EventKind::Tls(Arc::new(tls))
+        }),
+        prop::collection::vec("[A-Z_]+ [0-9a-f]+", 1..3)
+            .prop_map(|lines| EventKind::Secrets(lines.into())),
         (direction(), view(), totals()).prop_map(|(direction, view, totals)| {
             EventKind::Shutdown { direction, view, totals }
         }),

@@ -1,54 +1,38 @@
 //! Reading a key log while it is written.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// Lines of one connection that are kept; TLS 1.3 writes five, and more with key updates.
-const LINES_MAX: usize = 64;
-/// Connections whose keys are kept while they wait to be wanted.
-const CONNECTIONS_MAX: usize = 100_000;
-/// A line is shorter, or it is none: a label, 64 and at most 128 hexadecimal digits.
-const LINE_MAX: usize = 1024;
+use super::keylog::{KeyLog, LINE_MAX};
+
 /// How much is read at once: the log of another program may have become large.
 const READ: u64 = 1 << 20;
 /// By so many of the bytes before the next ones a file is known again: an inode's number is given
 /// to the next file soon. They hold part of a secret, which no other file has.
 const KNOWN_BY: usize = 64;
 
-/// What a ClientHello has at random, and a key log calls the connection by.
-pub(super) type Random = [u8; 32];
-
-/// The lines without which TLS 1.3 stays dark; they are logged one by one. Before it, one did.
-pub(super) const SECRETS: [&str; 4] = [
-    "CLIENT_HANDSHAKE_TRAFFIC_SECRET ",
-    "SERVER_HANDSHAKE_TRAFFIC_SECRET ",
-    "CLIENT_TRAFFIC_SECRET_0 ",
-    "SERVER_TRAFFIC_SECRET_0 ",
-];
-pub(super) const MASTER_SECRET: &str = "CLIENT_RANDOM ";
-
-/// A key log in the format of NSS (draft-ietf-tls-keylogfile): lines of a label, the client's
-/// random number and a secret. It may not exist yet, be cut off, or be replaced.
-pub(super) struct Keylog {
+/// Follows a key log that programs append to. The file may not exist yet, be cut off, or be
+/// replaced.
+pub(crate) struct KeyLogFollower {
     path: PathBuf,
     /// Which file it was, and how far it has been read.
     file: Option<(u64, u64)>,
     /// The last bytes of what has been read.
     read: Vec<u8>,
     partial: Vec<u8>,
-    lines: HashMap<Random, Vec<String>>,
+    keys: KeyLog,
 }
 
-impl Keylog {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, read: Vec::new(), partial: Vec::new(), lines: HashMap::new() }
+impl KeyLogFollower {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        let (read, partial) = (Vec::new(), Vec::new());
+        Self { path, file: None, read, partial, keys: KeyLog::default() }
     }
 
     /// Reads what is new; a file that is not there has nothing new.
-    pub(super) fn poll(&mut self) -> io::Result<()> {
+    pub(crate) fn poll(&mut self) -> io::Result<()> {
         // A FIFO would be waited for here, and the capture with it.
         let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
         let file = match open {
@@ -99,16 +83,9 @@ impl Keylog {
         }
     }
 
-    /// The lines of a connection that have come so far.
-    pub(super) fn lines(&self, random: &Random) -> &[String] {
-        self.lines.get(random).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether all lines of a connection have come that it takes to decrypt it.
-    pub(super) fn is_complete(&self, random: &Random) -> bool {
-        let lines = self.lines(random);
-        let has = |label: &str| lines.iter().any(|line| line.starts_with(label));
-        has(MASTER_SECRET) || SECRETS.iter().all(|label| has(label))
+    /// What it has read so far.
+    pub(crate) const fn keys(&self) -> &KeyLog {
+        &self.keys
     }
 
     fn take_lines(&mut self) {
@@ -118,14 +95,7 @@ impl Keylog {
         };
         let rest = self.partial.split_off(end + 1);
         for line in std::mem::replace(&mut self.partial, rest).split(|byte| *byte == b'\n') {
-            let Some((random, line)) = parse(line) else { continue };
-            if self.lines.len() >= CONNECTIONS_MAX && !self.lines.contains_key(&random) {
-                self.lines.clear();
-            }
-            let known = self.lines.entry(random).or_default();
-            if known.len() < LINES_MAX {
-                known.push(line);
-            }
+            self.keys.add(line);
         }
     }
 
@@ -133,24 +103,6 @@ impl Keylog {
         let path = self.path.display();
         io::Error::new(error.kind(), format!("cannot read the key log {path}: {error}"))
     }
-}
-
-/// The client's random number and the line, if it is a line of keys.
-fn parse(line: &[u8]) -> Option<(Random, String)> {
-    let line = std::str::from_utf8(line).ok().filter(|line| line.len() < LINE_MAX)?.trim();
-    let mut words = line.split(' ');
-    let label = words.next()?;
-    let random = words.next().filter(|random| random.len() == 64 && random.is_ascii())?;
-    let secret = words.next()?;
-    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if label.is_empty() || label.starts_with('#') || !is_hex(secret) || words.next().is_some() {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(random.as_bytes().as_chunks::<2>().0) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some((bytes, line.to_owned()))
 }
 
 #[cfg(test)]
@@ -166,31 +118,31 @@ mod tests {
     fn written_lines_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
-        let mut log = Keylog::new(path.clone());
+        let mut log = KeyLogFollower::new(path.clone());
         log.poll().unwrap();
-        assert!(log.lines(&[7; 32]).is_empty(), "there is no file yet");
+        assert!(log.keys().lines(&[7; 32]).is_empty(), "there is no file yet");
         let mut file = File::create(&path).unwrap();
         let whole = line("CLIENT_RANDOM", 7);
         write!(file, "# comment\n{}", &whole[..50]).unwrap();
         log.poll().unwrap();
-        assert!(log.lines(&[7; 32]).is_empty(), "half a line is none");
+        assert!(log.keys().lines(&[7; 32]).is_empty(), "half a line is none");
         write!(file, "{}nonsense\n{}", &whole[50..], line("OTHER", 8)).unwrap();
         log.poll().unwrap();
-        assert_eq!(log.lines(&[7; 32]), [whole.trim()]);
-        assert_eq!(log.lines(&[8; 32]).len(), 1);
+        assert_eq!(log.keys().lines(&[7; 32]), [whole.trim()]);
+        assert_eq!(log.keys().lines(&[8; 32]).len(), 1);
     }
 
     #[test]
     fn rewritten_file_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
-        let mut log = Keylog::new(path.clone());
+        let mut log = KeyLogFollower::new(path.clone());
         for random in 1..=3 {
             // The same inode, and no shorter.
             std::fs::write(&path, line("A", random)).unwrap();
             log.poll().unwrap();
             log.poll().unwrap();
-            assert_eq!(log.lines(&[random; 32]).len(), 1);
+            assert_eq!(log.keys().lines(&[random; 32]).len(), 1);
         }
     }
 
@@ -201,7 +153,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
         for path in [folder.path(), &fifo] {
-            let error = Keylog::new(path.to_owned()).poll().unwrap_err();
+            let error = KeyLogFollower::new(path.to_owned()).poll().unwrap_err();
             assert!(error.to_string().ends_with("it is no file"), "{error}");
         }
     }
@@ -211,14 +163,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         std::fs::write(&path, line("A", 1) + &line("B", 1)).unwrap();
-        let mut log = Keylog::new(path.clone());
+        let mut log = KeyLogFollower::new(path.clone());
         log.poll().unwrap();
         std::fs::write(&path, line("C", 2)).unwrap();
         log.poll().unwrap();
-        assert_eq!(log.lines(&[2; 32]).len(), 1);
+        assert_eq!(log.keys().lines(&[2; 32]).len(), 1);
         std::fs::rename(&path, folder.path().join("old")).unwrap();
         std::fs::write(&path, line("D", 3) + &line("E", 3)).unwrap();
         log.poll().unwrap();
-        assert_eq!(log.lines(&[3; 32]).len(), 2);
+        assert_eq!(log.keys().lines(&[3; 32]).len(), 2);
     }
 }

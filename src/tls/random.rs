@@ -1,7 +1,7 @@
 //! Finding out by which name a TLS connection's keys go in a key log.
 
 /// How many bytes a ClientHello has up to the end of its random number.
-pub(super) const DECISIVE: usize = 43;
+pub(crate) const DECISIVE: usize = 43;
 
 /// Looks for a ClientHello, and in it for the client's random number, by which a key log calls the
 /// connection (RFC 8446 sections 4.1.2, 5.1; the same place in all versions since SSL 3.0).
@@ -9,7 +9,7 @@ pub(super) const DECISIVE: usize = 43;
 /// Anywhere in the bytes: TLS may begin after a plain dialogue, as with a proxy's CONNECT,
 /// `STARTTLS` or PostgreSQL's request for it. What only looks like one does no harm, since the
 /// key log has no keys for it.
-pub(super) fn client_random(bytes: &[u8]) -> Option<[u8; 32]> {
+pub(crate) fn client_random(bytes: &[u8]) -> Option<[u8; 32]> {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     // Record: type, version (2), length (2). Handshake: type, length (3), version (2), random.

@@ -1,0 +1,78 @@
+//! What is done with TLS: `--tls` and what it needs.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+/// What is done with TLS.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "TLS options")]
+pub(super) struct TlsArgs {
+    /// Show the plaintext of TLS: off or decrypt [default: off; run: decrypt]
+    ///
+    /// What to do with TLS. off: show what the sockets carry. decrypt: show the plaintext, by the
+    /// keys that a program logs. The connection itself is not changed. [default: off, and decrypt
+    /// with run]
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    tls: Option<TlsMode>,
+
+    /// Read the secrets of TLS connections from this key log
+    ///
+    /// Read the secrets of TLS connections from this key log, for --tls decrypt, and put them into
+    /// the capture, so that Wireshark decrypts it. Most programs write the log that SSLKEYLOGFILE
+    /// names. The file is followed while it grows.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    tls_keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TlsMode {
+    Off,
+    Decrypt,
+}
+
+impl TlsArgs {
+    /// What cannot work, if anything. `is_run` where a program is started, which logs its keys.
+    pub(super) fn check(&self, is_run: bool, has_capture: bool) -> Result<(), String> {
+        let is_fifo_or_folder = |path: &PathBuf| {
+            path.metadata().is_ok_and(|meta| meta.is_dir() || meta.file_type().is_fifo())
+        };
+        if let Some(path) = self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
+            let path = path.display();
+            return Err(format!("'{path}' is not a file (give the one that SSLKEYLOGFILE names)"));
+        }
+        match (self.tls, &self.tls_keylog) {
+            (Some(TlsMode::Decrypt), None) if !is_run => Err(
+                "--tls decrypt needs the keys (give '--tls-keylog FILE', or try 'tcp_tunn run CMD')"
+                    .to_owned(),
+            ),
+            (None | Some(TlsMode::Off), Some(_)) if !is_run && !has_capture => {
+                let what = "--tls-keylog has no effect without a capture or '--tls decrypt'";
+                Err(format!("{what} (try '--tls decrypt')"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a program that is started should log its keys.
+    pub(super) fn wants_keys_of_program(&self) -> bool {
+        self.tls != Some(TlsMode::Off)
+    }
+
+    /// A program logs its keys here: follows them, unless another log is given, and decrypts.
+    pub(super) fn follow_program(&mut self, key_log: PathBuf) {
+        self.tls_keylog.get_or_insert(key_log);
+        self.tls = Some(TlsMode::Decrypt);
+    }
+
+    /// The key log whose secrets go into the capture.
+    pub(super) fn key_log(&self) -> Option<&Path> {
+        self.tls_keylog.as_deref()
+    }
+
+    /// The key log by which plaintext is shown, if it is.
+    pub(super) fn decrypts_by(&self) -> Option<&Path> {
+        self.key_log().filter(|_| self.tls == Some(TlsMode::Decrypt))
+    }
+}

@@ -1,0 +1,66 @@
+//! What is known of TLS.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What is known of a connection's TLS, or why it stays closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tls {
+    /// What is done with it.
+    pub state: TlsState,
+    /// The version that the server chose, once it has: `TLS 1.2` or `TLS 1.3`.
+    pub version: Option<Arc<str>>,
+    /// The cipher suite that the server chose, as IANA calls it.
+    pub suite: Option<Arc<str>>,
+    /// The name of the server that the client asked for (server name indication, RFC 6066).
+    pub sni: Option<Arc<str>>,
+    /// The protocol inside that the server chose (RFC 7301).
+    pub alpn: Option<Arc<str>>,
+    /// Why it is not decrypted, where it is not.
+    pub why: Option<Arc<str>>,
+}
+
+/// What is known, in one line: `TLS 1.3 TLS_AES_128_GCM_SHA256 SNI example.com ALPN h2`.
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.version.as_deref().unwrap_or("TLS"))?;
+        let facts = [("", &self.suite), ("SNI ", &self.sni), ("ALPN ", &self.alpn)];
+        for (name, fact) in facts {
+            if let Some(fact) = fact {
+                write!(f, " {name}{fact}")?;
+            }
+        }
+        match &self.why {
+            Some(why) => write!(f, " not decrypted: {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tls {
+    /// TLS of which no more is known than what is done with it.
+    pub const fn new(state: TlsState) -> Self {
+        Self { state, version: None, suite: None, sni: None, alpn: None, why: None }
+    }
+}
+
+/// What is done with a connection's TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsState {
+    /// It is decrypted on the way, by keys that a peer has logged.
+    Decrypted,
+    /// It stays closed: the wire is all there is.
+    Closed,
+}
+
+impl TlsState {
+    /// `decrypted` or `closed`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Decrypted => "decrypted",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A sink that sees the plaintext of TLS.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Interest, Kept, Sink, Views};
+use crate::event::{ConnectionId, Event, EventKind, Leg, Timestamp, Totals, View};
+use crate::tls::follow::KeyLogFollower;
+use crate::tls::{Observer, Seen};
+
+/// How often the key log is looked at while events come, at most.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// A sink that sees the plaintext of the connections whose keys stand in a key log, in the
+/// [views](Interest::views) that it wants.
+///
+/// It keeps the [event contract](crate#the-event-contract). Made by
+/// [`Builder::decrypt_tls`](crate::tunnel::Builder::decrypt_tls) around every sink that wants
+/// more than the wire; of use by itself where events come from elsewhere.
+///
+/// While the keys of a connection have not come, up to 256 KiB of it wait for at most one second,
+/// and so do its `Shutdown` and `Close`.
+///
+/// # Errors
+///
+/// The sink's own, and those of reading the key log. A key log that does not exist yet is waited
+/// for.
+pub struct Decrypting<S> {
+    sink: S,
+    interest: Interest,
+    key_log: KeyLogFollower,
+    polled: Option<Instant>,
+    connections: HashMap<ConnectionId, Watched>,
+    /// The connections that wait for keys, or for time to pass.
+    waiting: HashSet<ConnectionId>,
+    /// Reused from event to event.
+    seen: Vec<Seen>,
+}
+
+/// An open connection.
+#[derive(Default)]
+struct Watched {
+    observer: Observer,
+    /// When its last event happened.
+    last: Timestamp,
+    /// Ends that come after what waits for its keys.
+    ends: Vec<Event>,
+}
+
+impl<S: Sink> Decrypting<S> {
+    /// Gives `sink` the plaintext of what the key log opens. The file is followed while it grows;
+    /// it need not exist yet.
+    pub fn new(sink: S, key_log: impl Into<PathBuf>) -> Self {
+        let interest = sink.interest();
+        Self {
+            sink,
+            interest,
+            key_log: KeyLogFollower::new(key_log.into()),
+            polled: None,
+            connections: HashMap::new(),
+            waiting: HashSet::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// The leg whose bytes are decrypted.
+    const fn leg(&self) -> Leg {
+        if self.interest.received { Leg::Received } else { Leg::Sent }
+    }
+
+    fn poll(&mut self, at_most_every: Duration) -> io::Result<()> {
+        if self.polled.is_none_or(|polled| polled.elapsed() >= at_most_every) {
+            self.polled = Some(Instant::now());
+            self.key_log.poll()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes of one leg.
+    fn data(&mut self, event: &Event) -> io::Result<()> {
+        let EventKind::Data { direction, offset, ref bytes, .. } = event.kind else {
+            return Ok(());
+        };
+        if self.waiting.contains(&event.connection) {
+            self.poll(POLL_INTERVAL)?;
+        }
+        let Some(watched) = self.connections.get_mut(&event.connection) else {
+            return self.sink.record(event);
+        };
+        let (observer, seen) = (&mut watched.observer, &mut self.seen);
+        let missing = offset.saturating_sub(observer.passed(direction));
+        if missing > 0 {
+            observer.gap(direction, missing, seen);
+        }
+        let keys = self.key_log.keys();
+        observer.data(direction, bytes.clone(), event.time, keys, seen);
+        if observer.needs_keys() && self.waiting.insert(event.connection) {
+            self.poll(POLL_INTERVAL)?;
+            return self.look_again(event.connection, event.time);
+        }
+        self.settle(event.connection)
+    }
+
+    /// Tries what waits once more.
+    fn look_again(&mut self, id: ConnectionId, now: Timestamp) -> io::Result<()> {
+        if let Some(watched) = self.connections.get_mut(&id) {
+            watched.observer.advance(now, self.key_log.keys(), &mut self.seen);
+        }
+        self.settle(id)
+    }
+
+    fn all_again(&mut self, now: Option<Timestamp>) -> io::Result<()> {
+        let waiting: Vec<_> = self.waiting.iter().copied().collect();
+        for id in waiting {
+            let last = self.connections.get(&id).map_or(Timestamp(0), |watched| watched.last);
+            self.look_again(id, now.unwrap_or(last))?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what was seen, and the ends that wait for nothing any longer.
+    fn settle(&mut self, id: ConnectionId) -> io::Result<()> {
+        self.hand_on(id)?;
+        let Some(watched) = self.connections.get_mut(&id) else { return Ok(()) };
+        if watched.observer.is_waiting() {
+            self.waiting.insert(id);
+        } else {
+            self.waiting.remove(&id);
+        }
+        if watched.observer.needs_keys() {
+            return Ok(());
+        }
+        for end in std::mem::take(&mut watched.ends) {
+            self.end(&end)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on the end of a direction or of a connection.
+    fn end(&mut self, event: &Event) -> io::Result<()> {
+        let id = event.connection;
+        if let Some(watched) = self.connections.get_mut(&id) {
+            match event.kind {
+                EventKind::Shutdown { direction, .. } => {
+                    watched.observer.end(direction, &mut self.seen);
+                }
+                _ => watched.observer.finish(event.time, self.key_log.keys(), &mut self.seen),
+            }
+        }
+        self.hand_on(id)?;
+        if matches!(event.kind, EventKind::Close { .. }) {
+            self.connections.remove(&id);
+            self.waiting.remove(&id);
+        }
+        self.sink.record(event)
+    }
+
+    /// Gives the sink what the observer saw.
+    fn hand_on(&mut self, connection: ConnectionId) -> io::Result<()> {
+        let (leg, views) = (self.leg(), self.interest.views);
+        let time = self.connections.get(&connection).map_or(Timestamp(0), |watched| watched.last);
+        for seen in self.seen.drain(..) {
+            let kind = match seen {
+                Seen::Wire { .. } if views == Views::Both => continue,
+                Seen::Wire { direction, offset, bytes } => {
+                    EventKind::Data { direction, leg, view: View::Wire, offset, bytes }
+                }
+                Seen::Plain { direction, offset, bytes } => {
+                    EventKind::Data { direction, leg, view: View::Plain, offset, bytes }
+                }
+                Seen::End { direction, offset } => {
+                    let totals = Totals { received: offset, sent: offset };
+                    EventKind::Shutdown { direction, view: View::Plain, totals }
+                }
+                Seen::Tls(tls) => EventKind::Tls(tls),
+                Seen::Secrets(lines) => EventKind::Secrets(lines),
+            };
+            self.sink.record(&Event { connection, time, kind })?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Sink> Sink for Decrypting<S> {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        let id = event.connection;
+        if matches!(event.kind, EventKind::Open(_)) {
+            self.connections.insert(id, Watched::default());
+        }
+        if let Some(watched) = self.connections.get_mut(&id) {
+            watched.last = event.time;
+        }
+        match event.kind {
+            EventKind::Data { leg, .. } if leg == self.leg() => {
+                if self.interest.views == Views::Both {
+                    self.sink.record(event)?;
+                }
+                self.data(event)
+            }
+            EventKind::Shutdown { .. } | EventKind::Close { .. } => {
+                if self.waiting.contains(&id) {
+                    self.poll(Duration::ZERO)?;
+                }
+                let Some(watched) = self.connections.get_mut(&id) else {
+                    return self.sink.record(event);
+                };
+                watched.ends.push(event.clone());
+                self.look_again(id, event.time)
+            }
+            _ => self.sink.record(event),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.poll(Duration::ZERO)?;
+            self.all_again(None)?;
+        }
+        self.sink.flush()
+    }
+
+    fn tick(&mut self, now: Timestamp) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.poll(Duration::ZERO)?;
+            self.all_again(Some(now))?;
+        }
+        if self.sink.wants_ticks() { self.sink.tick(now) } else { Ok(()) }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.poll(Duration::ZERO)?;
+        self.all_again(None)?;
+        let mut left: Vec<_> = self.connections.drain().collect();
+        left.sort_by_key(|(id, _)| *id);
+        for (id, mut watched) in left {
+            watched.observer.finish(watched.last, self.key_log.keys(), &mut self.seen);
+            let ends = std::mem::take(&mut watched.ends);
+            self.connections.insert(id, watched);
+            self.hand_on(id)?;
+            for end in ends {
+                self.sink.record(&end)?;
+            }
+        }
+        self.sink.finish()
+    }
+
+    fn salvage(&mut self) -> Option<Kept> {
+        self.sink.salvage()
+    }
+
+    fn interest(&self) -> Interest {
+        self.interest
+    }
+
+    fn wants_ticks(&self) -> bool {
+        true
+    }
+}

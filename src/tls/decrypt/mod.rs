@@ -1,0 +1,20 @@
+//! Decrypts a connection that is watched, by the secrets of a key log.
+
+mod aead;
+mod backlog;
+mod closed;
+mod half;
+mod hello;
+mod messages;
+mod observer;
+mod reader;
+mod schedule;
+mod search;
+mod seen;
+mod session;
+mod suite;
+#[cfg(test)]
+mod tests;
+
+pub use observer::Observer;
+pub use seen::{Limits, Seen};
