@@ -66,7 +66,7 @@ step() {
 
 # Test modules that open sockets: they run on each way to the kernel.
 readonly ON_SOCKETS="^(bounds|capture|cli|contract|crash|embedding|ends|faults|fidelity|live|loops|\
-programs|relay|rotation|scarce|signals|sinks|status|transform|unix_sockets)::"
+programs|relay|rotation|scarce|signals|sinks|status|tls|transform|unix_sockets)::"
 
 # Runs the tests, by io_uring where the kernel permits it; then those on sockets again, by epoll.
 run_tests() {

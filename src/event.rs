@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use tls::{Tls, TlsState};
+pub use tls::{Tls, TlsState, Views};
 
 /// The number of a connection: 1 for the first that a tunnel accepted, then counting up.
 ///
@@ -146,7 +146,7 @@ pub enum Leg {
 }
 
 /// Which of a connection's two texts bytes belong to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum View {
     /// What the sockets carried.
     #[default]

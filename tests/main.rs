@@ -52,6 +52,8 @@ mod sinks;
 mod status;
 mod support;
 mod tidy;
+#[cfg(all(feature = "cli", feature = "tls"))]
+mod tls;
 mod transform;
 #[cfg(feature = "cli")]
 mod two_writers;

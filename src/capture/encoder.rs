@@ -10,8 +10,9 @@ use super::options::{CaptureStats, PcapngOptions};
 use super::output::{Output, Place};
 use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, Views};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+use crate::sink::Interest;
 
 /// What the blocks that were not yet handed over begin with.
 enum Pending {
@@ -27,6 +28,7 @@ pub(super) struct Encoder {
     segment_size: SegmentSize,
     section: Section,
     secrets: Option<Secrets>,
+    interest: Interest,
     pending: Pending,
     stats: CaptureStats,
     /// What all blocks hold that were handed over.
@@ -36,24 +38,36 @@ pub(super) struct Encoder {
 impl Encoder {
     /// An encoder whose section has begun, but whose header was not written.
     pub(super) fn new(options: PcapngOptions) -> io::Result<Self> {
+        let interest = options.interest();
         let PcapngOptions {
             legs,
             segment_size,
             snaplen,
             comment,
             tls_keylog,
+            views,
             isn_seed,
             environment,
         } = options;
         Ok(Self {
-            conversations: conversations(ConversationConfig { legs, segment_size }, isn_seed),
+            conversations: conversations(
+                ConversationConfig { legs, segment_size, views },
+                isn_seed,
+            ),
             segment_size,
             section: Section::new(Preamble { legs, snaplen, comment, environment })?,
-            secrets: tls_keylog.map(Secrets::new),
+            // Plaintext needs no keys.
+            secrets: tls_keylog.filter(|_| interest.views != Views::Readable).map(Secrets::new),
+            interest,
             pending: Pending::Blocks,
             stats: CaptureStats::default(),
             held: Held::default(),
         })
+    }
+
+    /// Which events it encodes.
+    pub(super) const fn interest(&self) -> Interest {
+        self.interest
     }
 
     /// What the capture holds. Clones count the same.

@@ -302,7 +302,7 @@ impl Sink for PcapngSink {
     }
 
     fn interest(&self) -> Interest {
-        Interest::ALL
+        self.encoder.interest()
     }
 
     fn wants_ticks(&self) -> bool {

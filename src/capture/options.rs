@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::event::Views;
 use crate::packet::{Legs, SegmentSize};
+use crate::sink::Interest;
 
 /// How a capture is made.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +25,25 @@ pub struct PcapngOptions {
     /// A key log, as `SSLKEYLOGFILE` names it, whose keys go into the capture once a connection
     /// that they belong to is in it. It need not exist yet.
     pub tls_keylog: Option<PathBuf>,
+    /// The wire, what can be read, or both, as
+    /// [`ConversationConfig::views`](crate::packet::ConversationConfig::views) says.
+    pub views: Views,
     /// What the initial sequence numbers are made of: with the same seed, the same events make
     /// the same capture, byte for byte. Random by default.
     pub isn_seed: Option<u64>,
     /// The machine and the program that make the capture; this machine and tcp_tunn by default.
     pub environment: Environment,
+}
+
+impl PcapngOptions {
+    /// What a capture with these options wants to see.
+    pub(super) const fn interest(&self) -> Interest {
+        match (self.legs, self.views) {
+            (Legs::Direct, Views::Readable) => Interest::RECEIVED.views(Views::Readable),
+            (Legs::Direct, views) => Interest::ALL.views(views),
+            (Legs::Both, _) => Interest::ALL,
+        }
+    }
 }
 
 /// What a capture says of the machine and the program that made it (pcapng, sections 4.1 and 4.2).

@@ -161,7 +161,7 @@ impl Sink for PcapOverIpSink {
     }
 
     fn interest(&self) -> Interest {
-        Interest::ALL
+        self.encoder.interest()
     }
 
     fn wants_ticks(&self) -> bool {

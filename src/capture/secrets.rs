@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::output::{Output, Place};
 use super::reserved_space::ReservedSpace;
 use super::secrets_block::push_block;
-use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp, View};
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::keylog::Random;
 use crate::tls::random::{DECISIVE, client_random};
@@ -141,10 +141,12 @@ impl Secrets {
         let id = event.connection;
         match &event.kind {
             EventKind::Open(_) => drop(self.searches.insert(id, Search::default())),
-            EventKind::Data { direction, leg: Leg::Received, bytes, .. } => match direction {
-                Direction::ClientToServer => self.client_said(id, bytes),
-                Direction::ServerToClient => self.server_said(id, event.time),
-            },
+            EventKind::Data { direction, leg: Leg::Received, view: View::Wire, bytes, .. } => {
+                match direction {
+                    Direction::ClientToServer => self.client_said(id, bytes),
+                    Direction::ServerToClient => self.server_said(id, event.time),
+                }
+            }
             EventKind::Close { .. } => self.close(id),
             _ => {}
         }

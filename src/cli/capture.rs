@@ -18,6 +18,7 @@ use super::ingress::without_password;
 use super::report::file_hint;
 use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
+use super::tls::TlsArgs;
 use super::values::{size, some_duration};
 
 /// What is captured, and how.
@@ -163,7 +164,7 @@ impl CaptureArgs {
     /// Starts the capture, if one is asked for. `stop` is called when it has come to its end.
     pub(super) fn open(
         &self,
-        key_log: Option<&Path>,
+        tls: &TlsArgs,
         stop: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Option<Capture>> {
         let Some(path) = &self.pcap else { return Ok(None) };
@@ -172,10 +173,10 @@ impl CaptureArgs {
             // Without the standard library's line buffer, which would cut blocks apart.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
             let sink =
-                stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options(key_log)));
+                stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options(tls)));
             ("stdout".to_owned(), sink)
         } else {
-            let sink = PcapngSink::create_series(path, self.options(key_log), self.rotation());
+            let sink = PcapngSink::create_series(path, self.options(tls), self.rotation());
             (path.display().to_string(), sink)
         };
         let sink = sink.map_err(|error| {
@@ -188,12 +189,12 @@ impl CaptureArgs {
     /// Starts to serve the capture, if that is asked for, under the rules for all sinks.
     pub(super) fn serve(
         &self,
-        key_log: Option<&Path>,
+        tls: &TlsArgs,
         rules: &SinkOptions,
     ) -> anyhow::Result<Option<PcapOverIpSink>> {
         let Some(address) = &self.pcap_over_ip else { return Ok(None) };
         let (on_slow, room) = (rules.on_slow, rules.buffer_bytes);
-        let sink = PcapOverIpSink::bind(address.to_string(), self.options(key_log), on_slow, room);
+        let sink = PcapOverIpSink::bind(address.to_string(), self.options(tls), on_slow, room);
         sink.map(Some).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "choose another port, or 0 for any that is free",
@@ -204,7 +205,7 @@ impl CaptureArgs {
         })
     }
 
-    fn options(&self, key_log: Option<&Path>) -> PcapngOptions {
+    fn options(&self, tls: &TlsArgs) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
             Legs::Direct => packet::Legs::Direct,
@@ -213,7 +214,8 @@ impl CaptureArgs {
         options.segment_size = self.segment_size;
         options.snaplen = self.snaplen.map(NonZero::get);
         options.comment = Some(command_line());
-        options.tls_keylog = key_log.map(Path::to_owned);
+        options.tls_keylog = tls.key_log().map(Path::to_owned);
+        options.views = tls.views();
         options
     }
 

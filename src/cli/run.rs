@@ -191,14 +191,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     }
     // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(args.tls.key_log(), &options)? {
+    if let Some(sink) = args.capture.serve(&args.tls, &options)? {
         attached.captures.0.push(sink.stats());
         attached.over_ip = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
-    if let Some(capture) = args.capture.open(args.tls.key_log(), move || handle.stop())? {
+    if let Some(capture) = args.capture.open(&args.tls, move || handle.stop())? {
         attached.captures.0.push(capture.sink.stats());
         attached.rotate = capture.sink.rotate_handle();
         // Wireshark, too, leaves when it has seen enough.

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use tcp_tunn::event::Views;
 
 /// What is done with TLS.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,23 @@ pub(super) struct TlsArgs {
     /// names. The file is followed while it grows.
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     tls_keylog: Option<PathBuf>,
+
+    /// Capture of TLS the wire, the plaintext, or both: wire, plain or both
+    ///
+    /// Which view of TLS to capture where it is decrypted. wire: what the sockets carry, with the
+    /// secrets, so that Wireshark decrypts it. plain: the plaintext, as a TCP conversation, for
+    /// readers that cannot decrypt. both: two conversations.
+    #[arg(long, value_enum, value_name = "VIEW", default_value_t, hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
+    tls_view: TlsView,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TlsView {
+    #[default]
+    Wire,
+    Plain,
+    Both,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,6 +59,15 @@ impl TlsArgs {
         if let Some(path) = self.tls_keylog.as_ref().filter(|path| is_fifo_or_folder(path)) {
             let path = path.display();
             return Err(format!("'{path}' is not a file (give the one that SSLKEYLOGFILE names)"));
+        }
+        if self.tls_view != TlsView::Wire {
+            let what = "--tls-view has no effect without";
+            if !has_capture {
+                return Err(format!("{what} a capture (try '--pcap FILE')"));
+            }
+            if self.tls == Some(TlsMode::Off) || self.tls.is_none() && !is_run {
+                return Err(format!("{what} plaintext (try '--tls decrypt --tls-keylog FILE')"));
+            }
         }
         match (self.tls, &self.tls_keylog) {
             (Some(TlsMode::Decrypt), None) if !is_run => Err(
@@ -69,6 +96,15 @@ impl TlsArgs {
     /// The key log whose secrets go into the capture.
     pub(super) fn key_log(&self) -> Option<&Path> {
         self.tls_keylog.as_deref()
+    }
+
+    /// Which view of TLS the capture shows.
+    pub(super) const fn views(&self) -> Views {
+        match self.tls_view {
+            TlsView::Wire => Views::Wire,
+            TlsView::Plain => Views::Readable,
+            TlsView::Both => Views::Both,
+        }
     }
 
     /// The key log by which plaintext is shown, if it is.

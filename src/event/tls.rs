@@ -64,3 +64,17 @@ impl TlsState {
         }
     }
 }
+
+/// Which views of a connection are wanted where the tunnel can look into its TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Views {
+    /// What the sockets carried, and nothing else.
+    #[default]
+    Wire,
+    /// What can be read: plaintext where there is some, and the wire elsewhere. Of a connection
+    /// that is decrypted no byte of a TLS record is shown.
+    Readable,
+    /// All that the sockets carried, and plaintext beside it.
+    Both,
+}

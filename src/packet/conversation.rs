@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::shows::Shows;
 use super::stream::{At, Stream};
 use super::{Interface, Legs, PacketWriter, place};
 use crate::event::{
@@ -13,6 +14,8 @@ use crate::event::{
 /// What a conversation is drawn with.
 pub(super) struct Drawing<'a> {
     pub(super) legs: Legs,
+    /// What a connection that opens shows.
+    pub(super) shows: Shows,
     pub(super) segment_size: u16,
     pub(super) isn: &'a mut dyn FnMut() -> u32,
     /// Whether a live stream has these ends already, whichever of them is the client.
@@ -25,6 +28,7 @@ pub(super) struct Conversation {
     opened: Timestamp,
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
+    shows: Shows,
     /// One in the direct legs, client leg and server leg in the other; the latter begins later.
     pub(super) streams: Vec<(Interface, Stream)>,
 }
@@ -37,8 +41,9 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
-        let (opened, open) = (at.time, Arc::clone(open));
-        let mut conversation = Self { id, opened, open, connected: None, streams: Vec::new() };
+        let (opened, open, shows) = (at.time, Arc::clone(open), drawing.shows);
+        let (connected, streams) = (None, Vec::new());
+        let mut conversation = Self { id, opened, open, connected, shows, streams };
         match drawing.legs {
             // Where the address is not certain the SYN waits for the one that answers.
             Legs::Direct if conversation.open.server.is_some() => {
@@ -54,6 +59,20 @@ impl Conversation {
         Ok(conversation)
     }
 
+    /// A conversation for the plaintext of a connection whose wire this one shows.
+    pub(super) fn plaintext<W: PacketWriter>(
+        &self,
+        drawing: &mut Drawing<'_>,
+        at: &mut At<'_, W>,
+    ) -> Result<Self, W::Error> {
+        let (open, connected) = (Arc::clone(&self.open), self.connected.clone());
+        let (opened, shows) = (at.time, Shows::Plain);
+        let mut plain = Self { id: self.id, opened, open, connected, shows, streams: Vec::new() };
+        plain.begin(Interface::Direct, None, drawing, at)?;
+        plain.accept(at)?;
+        Ok(plain)
+    }
+
     /// Anything after the opening, but for the close.
     pub(super) fn event<W: PacketWriter>(
         &mut self,
@@ -61,13 +80,14 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
+        self.shows.note(kind);
         match kind {
             EventKind::Connected(connected) if self.connected.is_none() => {
                 self.connected = Some(Arc::clone(connected));
                 self.begin_upstream(None, drawing, at)?;
                 self.accept(at)
             }
-            EventKind::Data { direction, leg, view: View::Wire, offset, bytes } => {
+            EventKind::Data { direction, leg, view, offset, bytes } if self.shows.wants(*view) => {
                 self.data(*direction, *leg, *offset, bytes, at)
             }
             EventKind::Shutdown { direction, view: View::Wire, totals } => {
@@ -91,9 +111,12 @@ impl Conversation {
         }
         let reached = self.connected.is_some();
         for (interface, stream) in &mut self.streams {
-            let said = [Direction::ClientToServer, Direction::ServerToClient].map(|direction| {
-                leg_total(shown_leg(*interface, direction), totals.get(direction))
-            });
+            let said = match self.shows {
+                Shows::Plain => stream.said(),
+                _ => [Direction::ClientToServer, Direction::ServerToClient].map(|direction| {
+                    leg_total(shown_leg(*interface, direction), totals.get(direction))
+                }),
+            };
             if reached || *interface == Interface::ClientLeg {
                 end_of_stream(*interface, stream, reason, said, &comment, at)?;
             } else {
@@ -187,6 +210,7 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
         let sender = direction.sender();
+        let at_once = self.shows.acknowledges_at_once();
         for (interface, stream) in &mut self.streams {
             let shown = shown_leg(*interface, direction);
             if leg == shown {
@@ -194,7 +218,7 @@ impl Conversation {
             }
             // In the direct legs what was sent on has been delivered. On the legs each kernel has
             // taken the bytes by the time that the tunnel knows of it.
-            if leg == Leg::Sent || *interface != Interface::Direct {
+            if leg == Leg::Sent || *interface != Interface::Direct || at_once {
                 stream.acknowledge(at, sender)?;
             }
         }
@@ -208,7 +232,10 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
         for (interface, stream) in &mut self.streams {
-            let said = leg_total(shown_leg(*interface, direction), totals);
+            let said = match self.shows {
+                Shows::Plain => stream.said()[direction.sender() as usize],
+                _ => leg_total(shown_leg(*interface, direction), totals),
+            };
             stream.finish(at, direction.sender(), said)?;
         }
         Ok(())
@@ -245,7 +272,10 @@ impl Conversation {
 
     fn server(&self) -> SocketAddr {
         let connected = self.connected.as_ref().map(|connected| &connected.server);
-        place::server_place(connected.or(self.open.server.as_ref()), &self.open.target)
+        let server = connected.or(self.open.server.as_ref());
+        let mut place = place::server_place(server, &self.open.target);
+        place.set_port(self.shows.server_port(place.port()));
+        place
     }
 
     /// The tunnel's end toward the server; a stand-in where there is none.
@@ -288,7 +318,9 @@ impl Conversation {
         let upstream = self.connected.as_ref().map_or_else(String::new, |connected| {
             format!("; upstream {} -> {}", connected.local, connected.server)
         });
-        format!("connection {}: {client} -> {target} (by {listener}{upstream}){process}", self.id)
+        let plain = if self.shows == Shows::Plain { "; plaintext of TLS" } else { "" };
+        let id = self.id;
+        format!("connection {id}: {client} -> {target} (by {listener}{upstream}){process}{plain}")
     }
 }
 

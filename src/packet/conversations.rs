@@ -3,13 +3,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::conversation::{Conversation, Drawing};
+use super::shows::{Shows, is_decrypted};
 use super::stream::At;
 use super::{Legs, PacketWriter};
-use crate::event::{ConnectionId, Event, EventKind, Timestamp};
+use crate::event::{ConnectionId, Event, EventKind, Open, Timestamp, View, Views};
 
 /// The largest number of bytes in a segment that is drawn. Checked when it is made.
 ///
@@ -69,6 +71,20 @@ pub struct ConversationConfig {
     pub legs: Legs,
     /// The MSS that both sides announce and no segment exceeds.
     pub segment_size: SegmentSize,
+    /// The wire, what can be read, or both, as two conversations. Where there is a stream for each
+    /// leg, it shows the wire. What can be read is drawn at the port of the same protocol without
+    /// TLS, such as 80 for 443, by which readers know it.
+    pub views: Views,
+}
+
+impl ConversationConfig {
+    /// What is shown in fact.
+    const fn views(self) -> Views {
+        match self.legs {
+            Legs::Direct => self.views,
+            Legs::Both => Views::Wire,
+        }
+    }
 }
 
 /// Turns the events of all connections into packets, in strict order of time.
@@ -77,7 +93,8 @@ pub struct ConversationConfig {
 pub struct Conversations {
     config: ConversationConfig,
     isn: Box<dyn FnMut() -> u32 + Send>,
-    live: HashMap<ConnectionId, Conversation>,
+    /// By what they show: the plaintext has a conversation of its own where the wire has one.
+    live: HashMap<(ConnectionId, View), Conversation>,
     /// Of all live streams, the lower one first.
     ends: HashSet<[SocketAddr; 2]>,
     /// When the last packet was drawn.
@@ -113,41 +130,86 @@ impl Conversations {
         event: &Event,
         writer: &mut W,
     ) -> Result<(), W::Error> {
+        match &event.kind {
+            EventKind::Open(open) => self.open(event, open, writer),
+            kind => {
+                if self.config.views() == Views::Both {
+                    if is_decrypted(kind) {
+                        self.begin_plaintext(event, writer)?;
+                    }
+                    self.go_on(View::Plain, event, writer)?;
+                }
+                self.go_on(View::Wire, event, writer)
+            }
+        }
+    }
+
+    /// A connection begins.
+    fn open<W: PacketWriter>(
+        &mut self,
+        event: &Event,
+        open: &Arc<Open>,
+        writer: &mut W,
+    ) -> Result<(), W::Error> {
         let Self { config, isn, live, ends, drawn } = self;
         let mut at = At { time: event.time.max(*drawn), drawn, writer };
-        let taken = |pair| ends.contains(&sorted(pair));
-        let mut drawing = Drawing {
-            legs: config.legs,
-            segment_size: config.segment_size.get(),
-            isn: &mut **isn,
-            taken: &taken,
+        if let Entry::Vacant(place) = live.entry((event.connection, View::Wire)) {
+            let taken = |pair| ends.contains(&sorted(pair));
+            let mut drawing = drawing(*config, &mut **isn, &taken);
+            let new = Conversation::open(event.connection, open, &mut drawing, &mut at)?;
+            ends.extend(ends_of(&new));
+            place.insert(new);
+        }
+        Ok(())
+    }
+
+    /// The plaintext of a connection begins, beside its wire.
+    fn begin_plaintext<W: PacketWriter>(
+        &mut self,
+        event: &Event,
+        writer: &mut W,
+    ) -> Result<(), W::Error> {
+        let Self { config, isn, live, ends, drawn } = self;
+        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let [wire, plain] = [View::Wire, View::Plain].map(|view| (event.connection, view));
+        let Some(beside) = live.get(&wire).filter(|_| !live.contains_key(&plain)) else {
+            return Ok(());
         };
-        let id = event.connection;
-        match &event.kind {
-            EventKind::Open(open) => {
-                if let Entry::Vacant(place) = live.entry(id) {
-                    let new = Conversation::open(id, open, &mut drawing, &mut at)?;
-                    ends.extend(ends_of(&new));
-                    place.insert(new);
-                }
+        let taken = |pair| ends.contains(&sorted(pair));
+        let mut drawing = drawing(*config, &mut **isn, &taken);
+        let new = beside.plaintext(&mut drawing, &mut at)?;
+        ends.extend(ends_of(&new));
+        live.insert(plain, new);
+        Ok(())
+    }
+
+    /// A conversation goes on, or ends.
+    fn go_on<W: PacketWriter>(
+        &mut self,
+        view: View,
+        event: &Event,
+        writer: &mut W,
+    ) -> Result<(), W::Error> {
+        let Self { config, isn, live, ends, drawn } = self;
+        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let Entry::Occupied(mut place) = live.entry((event.connection, view)) else {
+            return Ok(());
+        };
+        let taken = |pair| ends.contains(&sorted(pair));
+        let mut drawing = drawing(*config, &mut **isn, &taken);
+        let conversation = place.get_mut();
+        let streams = conversation.streams.len();
+        if let EventKind::Close { reason, totals } = &event.kind {
+            let before: Vec<_> = ends_of(conversation).collect();
+            conversation.close(reason, *totals, &mut drawing, &mut at)?;
+            place.remove();
+            for key in &before {
+                ends.remove(key);
             }
-            EventKind::Close { reason, totals } => {
-                if let Some(mut conversation) = live.remove(&id) {
-                    let before: Vec<_> = ends_of(&conversation).collect();
-                    conversation.close(reason, *totals, &mut drawing, &mut at)?;
-                    for key in &before {
-                        ends.remove(key);
-                    }
-                }
-            }
-            kind => {
-                if let Some(conversation) = live.get_mut(&id) {
-                    let streams = conversation.streams.len();
-                    conversation.event(kind, &mut drawing, &mut at)?;
-                    if conversation.streams.len() > streams {
-                        ends.extend(ends_of(conversation));
-                    }
-                }
+        } else {
+            conversation.event(&event.kind, &mut drawing, &mut at)?;
+            if conversation.streams.len() > streams {
+                ends.extend(ends_of(conversation));
             }
         }
         Ok(())
@@ -188,6 +250,15 @@ impl Conversations {
         ids.sort_unstable();
         ids.into_iter().try_for_each(|id| self.live[id].resume(&mut at))
     }
+}
+
+fn drawing<'a>(
+    config: ConversationConfig,
+    isn: &'a mut dyn FnMut() -> u32,
+    taken: &'a dyn Fn([SocketAddr; 2]) -> bool,
+) -> Drawing<'a> {
+    let (shows, segment_size) = (Shows::first(config.views()), config.segment_size.get());
+    Drawing { legs: config.legs, shows, segment_size, isn, taken }
 }
 
 fn ends_of(conversation: &Conversation) -> impl Iterator<Item = [SocketAddr; 2]> {

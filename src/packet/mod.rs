@@ -51,6 +51,7 @@ mod conversation;
 mod conversations;
 mod frame;
 mod place;
+mod shows;
 mod stream;
 
 use std::net::IpAddr;

@@ -131,6 +131,11 @@ impl Stream {
         self.ends
     }
 
+    /// How many bytes of data each side has said, client's first.
+    pub(super) fn said(&self) -> [u64; 2] {
+        self.halves.each_ref().map(|half| half.said)
+    }
+
     /// The client asks for the connection.
     pub(super) fn syn<W: PacketWriter>(
         &mut self,

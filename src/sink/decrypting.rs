@@ -6,12 +6,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{Interest, Kept, Sink, Views};
-use crate::event::{ConnectionId, Event, EventKind, Leg, Timestamp, Totals, View};
+use bytes::Bytes;
+
+use crate::event::{
+    ConnectionId, Direction, Event, EventKind, Leg, Timestamp, TlsState, Totals, View,
+};
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::{Observer, Seen};
 
 /// How often the key log is looked at while events come, at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// How much of what comes before TLS is kept for its plaintext conversation, at most.
+const CLEAR_MAX: usize = 64 << 10;
 
 /// A sink that sees the plaintext of the connections whose keys stand in a key log, in the
 /// [views](Interest::views) that it wants.
@@ -47,6 +53,27 @@ struct Watched {
     last: Timestamp,
     /// Ends that come after what waits for its keys.
     ends: Vec<Event>,
+    /// What came before TLS, with its offsets, where it is wanted once more.
+    clear: Clear,
+}
+
+/// The clear bytes that a plaintext conversation begins with.
+#[derive(Default)]
+struct Clear {
+    chunks: Vec<(Direction, u64, Bytes)>,
+    len: usize,
+}
+
+impl Clear {
+    fn push(&mut self, direction: Direction, offset: u64, bytes: Bytes) {
+        self.len += bytes.len();
+        if self.len <= CLEAR_MAX {
+            self.chunks.push((direction, offset, bytes));
+        } else {
+            // What begins with a gap is of no use to a reader: it begins at the gap's end.
+            self.chunks.clear();
+        }
+    }
 }
 
 impl<S: Sink> Decrypting<S> {
@@ -159,24 +186,44 @@ impl<S: Sink> Decrypting<S> {
 
     /// Gives the sink what the observer saw.
     fn hand_on(&mut self, connection: ConnectionId) -> io::Result<()> {
-        let (leg, views) = (self.leg(), self.interest.views);
-        let time = self.connections.get(&connection).map_or(Timestamp(0), |watched| watched.last);
-        for seen in self.seen.drain(..) {
-            let kind = match seen {
-                Seen::Wire { .. } if views == Views::Both => continue,
-                Seen::Wire { direction, offset, bytes } => {
-                    EventKind::Data { direction, leg, view: View::Wire, offset, bytes }
+        let mut seen = std::mem::take(&mut self.seen);
+        let handed = seen.drain(..).try_for_each(|seen| self.hand_on_one(connection, seen));
+        self.seen = seen;
+        handed
+    }
+
+    fn hand_on_one(&mut self, connection: ConnectionId, seen: Seen) -> io::Result<()> {
+        let (leg, is_both) = (self.leg(), self.interest.views == Views::Both);
+        let Some(watched) = self.connections.get_mut(&connection) else { return Ok(()) };
+        let time = watched.last;
+        let mut before = Vec::new();
+        let kind = match seen {
+            Seen::Wire { direction, offset, bytes } if is_both => {
+                watched.clear.push(direction, offset, bytes);
+                return Ok(());
+            }
+            Seen::Wire { direction, offset, bytes } => {
+                EventKind::Data { direction, leg, view: View::Wire, offset, bytes }
+            }
+            Seen::Plain { direction, offset, bytes } => {
+                EventKind::Data { direction, leg, view: View::Plain, offset, bytes }
+            }
+            Seen::End { direction, offset } => {
+                let totals = Totals { received: offset, sent: offset };
+                EventKind::Shutdown { direction, view: View::Plain, totals }
+            }
+            Seen::Tls(tls) => {
+                let clear = std::mem::take(&mut watched.clear);
+                if tls.state == TlsState::Decrypted {
+                    before = clear.chunks;
                 }
-                Seen::Plain { direction, offset, bytes } => {
-                    EventKind::Data { direction, leg, view: View::Plain, offset, bytes }
-                }
-                Seen::End { direction, offset } => {
-                    let totals = Totals { received: offset, sent: offset };
-                    EventKind::Shutdown { direction, view: View::Plain, totals }
-                }
-                Seen::Tls(tls) => EventKind::Tls(tls),
-                Seen::Secrets(lines) => EventKind::Secrets(lines),
-            };
+                EventKind::Tls(tls)
+            }
+            Seen::Secrets(lines) => EventKind::Secrets(lines),
+        };
+        self.sink.record(&Event { connection, time, kind })?;
+        for (direction, offset, bytes) in before {
+            let kind = EventKind::Data { direction, leg, view: View::Plain, offset, bytes };
             self.sink.record(&Event { connection, time, kind })?;
         }
         Ok(())
@@ -209,6 +256,8 @@ impl<S: Sink> Sink for Decrypting<S> {
                 watched.ends.push(event.clone());
                 self.look_again(id, event.time)
             }
+            // Of the other leg nobody knows what in it is TLS.
+            EventKind::Data { .. } if self.interest.views == Views::Readable => Ok(()),
             _ => self.sink.record(event),
         }
     }

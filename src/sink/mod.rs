@@ -24,6 +24,7 @@ pub use options::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
+pub use crate::event::Views;
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp};
 
 /// Which events a sink wants to see.
@@ -36,21 +37,6 @@ pub struct Interest {
     pub sent: bool,
     /// Which views of TLS, where the tunnel can look into it.
     pub views: Views,
-}
-
-/// Which views of a connection a sink wants to see where the tunnel can look into its TLS
-/// ([`Builder::decrypt_tls`](crate::tunnel::Builder::decrypt_tls)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Views {
-    /// What the sockets carried, and nothing else.
-    #[default]
-    Wire,
-    /// What can be read: plaintext where there is some, and the wire elsewhere. Of a connection
-    /// that is decrypted no byte of a TLS record is shown.
-    Readable,
-    /// All that the sockets carried, and plaintext beside it.
-    Both,
 }
 
 impl Interest {

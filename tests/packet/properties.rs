@@ -68,7 +68,7 @@ proptest! {
         plays in vec(steps(), 1..4),
     ) {
         let talks: Vec<_> = (1..).zip(&plays).map(|(id, steps)| talk(id, steps)).collect();
-        let config = ConversationConfig { legs, segment_size };
+        let config = ConversationConfig { legs, segment_size, ..ConversationConfig::default() };
         let mut conversations = Conversations::new(config, fixed_isns(isns.0, isns.1));
         let mut watch = Watch::default();
         watch.said = Some(HashMap::new());

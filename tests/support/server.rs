@@ -62,12 +62,22 @@ impl Server {
 
     /// The same with TLS 1.2 and 1.3, and a certificate that nobody vouches for.
     pub(crate) fn https(folder: &Path) -> Self {
+        Self::https_with(folder, "")
+    }
+
+    /// The same, with HTTP/2 for clients that offer it, and with suites that are out of use.
+    pub(crate) fn https_and_http2(folder: &Path) -> Self {
+        Self::https_with(folder, " http2")
+    }
+
+    fn https_with(folder: &Path, more: &str) -> Self {
         make_certificate(folder);
         let files = ["certificate", "certificate_key"].into_iter().zip(["cert.pem", "key.pem"]);
         let files =
             files.map(|(what, name)| format!("ssl_{what} {};", folder.join(name).display()));
-        let config = files.collect::<String>() + "ssl_protocols TLSv1.2 TLSv1.3;";
-        Self::nginx_on(folder, "https.443", " ssl", &config)
+        let protocols = "ssl_protocols TLSv1.2 TLSv1.3; ssl_ciphers ALL:@SECLEVEL=0;";
+        let config = files.collect::<String>() + protocols;
+        Self::nginx_on(folder, "https.443", &format!(" ssl{more}"), &config)
     }
 
     /// nginx behind a load balancer: it answers with the client that the PROXY protocol names.
@@ -133,6 +143,7 @@ impl Server {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut command = run("postgres");
         command.args(["-c", "listen_addresses=", "-c", "port=5432", "-k"]).arg(folder);
+
         let socket = folder.join(".s.PGSQL.5432");
         // SIGTERM would wait for its clients.
         Self::start(command, "ready to accept connections", socket, Signal::INT)
