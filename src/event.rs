@@ -17,6 +17,8 @@ use bytes::Bytes;
 
 pub use tls::{Tls, TlsState, Views};
 
+use crate::os_error::Sentence;
+
 /// The number of a connection: 1 for the first that a tunnel accepted, then counting up.
 ///
 /// The same number stands on the console, in the capture's comments and in the log.
@@ -422,7 +424,6 @@ impl CloseReason {
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let os = std::io::Error::from_raw_os_error;
         match self {
             Self::Finished { first } => write!(f, "finished, the {first} first"),
             Self::Reset { by } => write!(f, "reset by the {by}"),
@@ -444,6 +445,11 @@ impl fmt::Display for CloseReason {
             Self::Internal => f.write_str("ended by tcp_tunn: internal error"),
         }
     }
+}
+
+/// What the operating system's error `errno` means.
+fn os(errno: i32) -> String {
+    Sentence(&std::io::Error::from_raw_os_error(errno)).to_string()
 }
 
 /// What happened.

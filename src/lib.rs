@@ -115,6 +115,7 @@ pub mod ingress;
 #[cfg(feature = "run")]
 pub mod launch;
 mod net;
+pub mod os_error;
 #[cfg(feature = "capture")]
 pub mod packet;
 mod relay;

@@ -27,6 +27,8 @@ mod ingress;
 mod launch;
 #[cfg(feature = "cli")]
 mod live;
+#[cfg(feature = "cli")]
+mod log;
 mod loops;
 mod packet;
 #[cfg(feature = "cli")]

@@ -127,6 +127,7 @@ fn top_level_has_only_known_entries() {
 
 /// The layers of the library, the lowest first, as `docs/architecture.md` lists them.
 const LAYERS: &[&str] = &[
+    "os_error",
     "event",
     "relay",
     "transform",

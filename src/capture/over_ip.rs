@@ -14,6 +14,7 @@ use super::reader::Reader;
 use super::secrets::{Keys, Wait};
 use super::{BATCH, HELD_MAX};
 use crate::event::{Event, Timestamp};
+use crate::os_error::Sentence;
 use crate::sink::{Interest, OnSlow, Sink};
 
 /// How long readers may take to fetch the rest at the end.
@@ -107,7 +108,10 @@ impl PcapOverIpSink {
             match Reader::start(stream, beginning) {
                 Ok(reader) => self.readers.push(reader),
                 // Out of descriptors or threads: that one is sent away, and the others go on.
-                Err(error) => tracing::warn!("cannot serve a reader of the capture: {error}"),
+                Err(error) => {
+                    let error = Sentence(&error);
+                    tracing::warn!("cannot serve a reader of the capture: {error}");
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::open::open;
 use super::options::Rotation;
 use super::output::Output;
 use crate::event::Timestamp;
+use crate::os_error::Sentence;
 
 /// Opens the files of a capture one after another.
 pub(super) struct Series {
@@ -34,7 +35,7 @@ impl Series {
         let output = match open(&path) {
             // The first is the one that the caller named.
             Err(error) if self.number > 1 => {
-                let what = format!("cannot write {}: {error}", path.display());
+                let what = format!("cannot write {}: {}", path.display(), Sentence(&error));
                 return Err(io::Error::new(error.kind(), what));
             }
             opened => opened?,

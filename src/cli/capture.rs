@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use tcp_tunn::capture::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::os_error::Sentence;
 use tcp_tunn::packet::{self, SegmentSize};
 use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::tunnel::Address;
@@ -181,7 +182,7 @@ impl CaptureArgs {
         };
         let sink = sink.map_err(|error| {
             let hint = file_hint(&error);
-            anyhow!("cannot write the capture to {name}: {error} ({hint})")
+            anyhow!("cannot write the capture to {name}: {} ({hint})", Sentence(&error))
         })?;
         Ok(Some(Capture { name, is_stdout, sink: sink.stop_after(self.limit(), stop) }))
     }
@@ -201,7 +202,7 @@ impl CaptureArgs {
                 io::ErrorKind::PermissionDenied => "choose a port from 1024 up",
                 _ => "choose an address of this machine, such as 127.0.0.1:19000",
             };
-            anyhow!("cannot serve the capture on {address}: {error} ({hint})")
+            anyhow!("cannot serve the capture on {address}: {} ({hint})", Sentence(&error))
         })
     }
 

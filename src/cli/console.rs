@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use rustix::termios::tcgetwinsize;
 use tcp_tunn::console::{Console, ConsoleOptions, Expression, Format, TimeStyle};
 use tcp_tunn::event::{ConnectionId, Side};
+use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::create_file;
 
 use super::report::file_hint;
@@ -165,7 +166,7 @@ impl ConsoleArgs {
         };
         let output = output.map_err(|error| {
             let hint = file_hint(&error);
-            anyhow!("cannot write the console to {name}: {error} ({hint})")
+            anyhow!("cannot write the console to {name}: {} ({hint})", Sentence(&error))
         })?;
         let mut options = self.options(format, color);
         options.columns = columns(&output);

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use tcp_tunn::os_error::Sentence;
+
 /// Wireshark's questions. All but the first are its own business.
 #[derive(Debug, clap::Args)]
 pub(super) struct ExtcapArgs {
@@ -200,8 +202,9 @@ fn link(program: &Path, folder: &Path) -> io::Result<PathBuf> {
     if link.is_symlink() {
         std::fs::remove_file(&link)?;
     }
-    symlink(program, &link)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", link.display())))?;
+    symlink(program, &link).map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {}", link.display(), Sentence(&error)))
+    })?;
     Ok(link)
 }
 

@@ -25,6 +25,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use self::report::{FAILED, complain, with_causes};
+use tcp_tunn::os_error::Sentence;
 
 /// The arguments make no sense.
 const WRONG_USAGE: u8 = 2;
@@ -48,6 +49,7 @@ pub(crate) fn main() -> ExitCode {
             Ok(answer) => written(io::stdout().lock().write_all(answer.as_bytes())),
             Err(error) => {
                 complain(format_args!("cannot install the interface: {error} (is HOME right?)"));
+                let error = Sentence(&error);
                 ExitCode::from(FAILED)
             }
         };
@@ -65,7 +67,7 @@ pub(crate) fn main() -> ExitCode {
 fn written(result: io::Result<()>) -> ExitCode {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("cannot write to stdout: {error}"));
+            complain(format_args!("cannot write to stdout: {}", Sentence(&error)));
             ExitCode::from(FAILED)
         }
         _ => ExitCode::SUCCESS,

@@ -1,17 +1,25 @@
 //! What the command reports to its user on stderr.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+
+use tcp_tunn::os_error::Sentence;
 
 /// Something failed at run time.
 pub(super) const FAILED: u8 = 1;
 
 /// An error and its causes, without those that its own text names.
 pub(super) fn with_causes(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
+    error.chain().skip(1).fold(text_of(&**error), |text, cause| {
+        let cause = text_of(cause);
         if text.contains(&cause) { text } else { format!("{text}: {cause}") }
     })
+}
+
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    let of_system = error.downcast_ref::<io::Error>();
+    of_system.map_or_else(|| error.to_string(), |error| Sentence(error).to_string())
 }
 
 /// Tells the user one line. Where nobody reads it there is nobody else to tell.
@@ -21,22 +29,9 @@ pub(super) fn complain(what: impl Display) {
 
 /// Puts one line on stderr, at once, or several.
 pub(super) fn tell(lines: impl Display) {
-    let lines = printable(&without_errno(&lines.to_string()));
+    let lines = printable(&lines.to_string());
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "{lines}").and_then(|()| stderr.flush());
-}
-
-/// The text without the number that [`io::Error`] puts after its sentence, as in `(os error 2)`.
-fn without_errno(text: &str) -> String {
-    const MARK: &str = " (os error ";
-    let mut parts = text.split(MARK);
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |shown, part| {
-        match part.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(')') {
-            Some(rest) => shown + rest,
-            None => shown + MARK + part,
-        }
-    })
 }
 
 /// The lines, with nothing in them that a terminal would obey: a path may hold anything.

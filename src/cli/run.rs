@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tcp_tunn::capture::RotateHandle;
 use tcp_tunn::console::summary::{ConnectionTable, TopConnections};
+use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Builder, Launched, Tunnel, raise_open_files_limit};
 use tracing::level_filters::LevelFilter;
@@ -33,7 +34,7 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let stderr = Stderr::new();
     log_to(&stderr, args.verbose);
     if let Err(error) = raise_open_files_limit() {
-        tracing::warn!("cannot raise the limit of open files: {error}");
+        tracing::warn!("cannot raise the limit of open files: {}", Sentence(&error));
     }
     let mut program = Program::new(&args.program);
     if let Some(program) = &mut program
@@ -237,7 +238,7 @@ fn report_failures(sinks: &[SinkReport], to_stdout: &[bool]) -> bool {
             io::ErrorKind::BrokenPipe => "its reader is gone",
             _ => "what it holds so far is good",
         };
-        complain(format_args!("{} failed: {error} ({hint})", sink.name));
+        complain(format_args!("{} failed: {} ({hint})", sink.name, Sentence(error)));
     }
     failed
 }

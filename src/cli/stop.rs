@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use tcp_tunn::event::{Event, EventKind};
+use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::{Interest, Sink};
 use tcp_tunn::tunnel::Handle;
 
@@ -53,7 +54,9 @@ pub(super) fn stop_with_reader(handle: Handle) -> io::Result<()> {
         let gone = retry_on_intr(|| poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None));
         match gone {
             Ok(_) => handle.stop(),
-            Err(error) => tracing::debug!("cannot watch the reader of stdout: {error}"),
+            Err(error) => {
+                tracing::debug!("cannot watch the reader of stdout: {}", Sentence(&error.into()));
+            }
         }
     })?;
     Ok(())

@@ -19,6 +19,7 @@ use super::setup::{Report, Setup, Step, receive};
 use super::signals::{Signals, wait_for_end};
 use super::supervisor::{Probed, Resources, Supervisor};
 use super::sys::before_exec;
+use crate::os_error::Sentence;
 
 /// Where programs write the secrets of their TLS connections (NSS key log format).
 const KEY_LOG: &str = "SSLKEYLOGFILE";
@@ -204,7 +205,7 @@ fn supervise(
     let ran = Supervisor::new(notifications, resources, handler, mechanism, probe)
         .and_then(Supervisor::run);
     if let Err(error) = ran {
-        tracing::error!("connects are caught no longer, and fail: {error}");
+        tracing::error!("connects are caught no longer, and fail: {}", Sentence(&error));
         let _ = failed.send(Failure::Supervisor(error));
     }
     // The child may have failed after it was under the filter.

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::setup::Step;
+use crate::os_error::Sentence;
 
 /// Why a program was not started. Nothing is left behind then.
 #[derive(Debug, Error)]
@@ -17,7 +18,7 @@ pub enum LaunchError {
         program: String,
     },
     /// The program is there and cannot be executed.
-    #[error("cannot run '{program}': {source} (is it an executable file?)")]
+    #[error("cannot run '{program}': {} (is it an executable file?)", Sentence(.source))]
     NotExecutable {
         /// What was to be run.
         program: String,
@@ -25,7 +26,7 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The kernel, or the container that this runs in, forbids what catching connects needs.
-    #[error("cannot catch a program's connects: {what}: {source} ({hint})")]
+    #[error("cannot catch a program's connects: {what}: {} ({hint})", Sentence(.source))]
     Forbidden {
         /// What is missing.
         what: &'static str,
@@ -36,8 +37,9 @@ pub enum LaunchError {
     },
     /// This process lacks sockets, threads or memory.
     #[error(
-        "cannot prepare to run a program: {0} (raise the limits of open files ('ulimit -n') and \
-         processes ('ulimit -u'))"
+        "cannot prepare to run a program: {} (raise the limits of open files ('ulimit -n') and \
+         processes ('ulimit -u'))",
+        Sentence(.0)
     )]
     Resources(#[from] io::Error),
 }

@@ -18,6 +18,7 @@ use super::redirect::{Mechanism, Target};
 use super::request::{Answers, Attempt, Decision, Deliver, Handler, Request, RequestId};
 use super::sockaddr::canonical;
 use super::sys::{Answer, Notifications};
+use crate::os_error::Sentence;
 
 /// How long a program with a non-blocking socket waits for its server to answer. Its other work
 /// stands still meanwhile.
@@ -174,7 +175,7 @@ impl<H: Handler> Supervisor<H> {
         }
         if self.logged.insert(what) {
             match error {
-                Some(error) => tracing::warn!("{what}: {error} (said once)"),
+                Some(error) => tracing::warn!("{what}: {} (said once)", Sentence(&error)),
                 None => tracing::warn!("{what} (said once)"),
             }
         }
@@ -347,6 +348,7 @@ impl<H: Handler> Supervisor<H> {
                 Ok(None) => return,
                 Err(error) => {
                     if self.logged.insert("accept") {
+                        let error = Sentence(&error);
                         tracing::warn!("cannot accept a program's socket: {error} (said once)");
                     }
                     return;

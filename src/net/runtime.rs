@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::io::Io;
+use crate::os_error::Sentence;
 
 /// The way to the kernel that a tunnel takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,9 +49,10 @@ impl fmt::Display for Backend {
 pub enum RingError {
     /// The system forbids io_uring (`EPERM`, `EACCES`).
     #[error(
-        "io_uring is not permitted here: {source}; likely by the sysctl kernel.io_uring_disabled \
+        "io_uring is not permitted here: {}; likely by the sysctl kernel.io_uring_disabled \
          or a container's seccomp profile (try '--io epoll', 'sysctl -w \
-         kernel.io_uring_disabled=0', or a profile that permits io_uring)"
+         kernel.io_uring_disabled=0', or a profile that permits io_uring)",
+        Sentence(.source)
     )]
     Forbidden {
         /// What the kernel said.
@@ -58,8 +60,9 @@ pub enum RingError {
     },
     /// There is no io_uring (`ENOSYS`): the kernel has none, or a sandbox hides it.
     #[error(
-        "there is no io_uring here: {source}; the kernel lacks it, or a container's seccomp \
-         profile hides it (try '--io epoll')"
+        "there is no io_uring here: {}; the kernel lacks it, or a container's seccomp \
+         profile hides it (try '--io epoll')",
+        Sentence(.source)
     )]
     Unsupported {
         /// What the kernel said.
@@ -75,8 +78,9 @@ pub enum RingError {
     /// The kernel has no memory for it (`ENOMEM`); some versions count it against
     /// `RLIMIT_MEMLOCK`, as before Linux 5.12 and since about 6.14.
     #[error(
-        "no memory for io_uring: {source} (try '--io epoll', fewer workers, or a higher \
-         RLIMIT_MEMLOCK: 'ulimit -l')"
+        "no memory for io_uring: {} (try '--io epoll', fewer workers, or a higher \
+         RLIMIT_MEMLOCK: 'ulimit -l')",
+        Sentence(.source)
     )]
     NoMemory {
         /// What the kernel said.
@@ -84,15 +88,16 @@ pub enum RingError {
     },
     /// There are no descriptors left for it (`EMFILE`, `ENFILE`).
     #[error(
-        "no descriptor for a worker: {source}; raise the limit of open files ('ulimit -n') or use \
-         fewer workers"
+        "no descriptor for a worker: {}; raise the limit of open files ('ulimit -n') or use \
+         fewer workers",
+        Sentence(.source)
     )]
     NoFiles {
         /// What the kernel said.
         source: io::Error,
     },
     /// Something else.
-    #[error("a worker could not be set up: {source}")]
+    #[error("a worker could not be set up: {}", Sentence(.source))]
     Other {
         /// What the kernel said.
         source: io::Error,

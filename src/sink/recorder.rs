@@ -16,6 +16,7 @@ use super::lane::Lane;
 use super::options::{OnError, SinkOptions, SinkReport, SinkStats};
 use super::{Interest, Sink};
 use crate::event::{Direction, Leg, Timestamp};
+use crate::os_error::Sentence;
 
 /// Room that events took of a queue is handed back in this many lots, and whenever the queue is
 /// empty: each hand-over may wake a worker.
@@ -52,6 +53,7 @@ impl Recorder {
                 if stop {
                     on_failure();
                 } else {
+                    let error = Sentence(error);
                     tracing::warn!("{sink_name} has failed and gets nothing more: {error}");
                 }
             };

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::keylog::{KeyLog, LINE_MAX};
+use crate::os_error::Sentence;
 
 /// How much is read at once: the log of another program may have become large.
 const READ: u64 = 1 << 20;
@@ -101,7 +102,8 @@ impl KeyLogFollower {
 
     fn explained(&self, error: io::Error) -> io::Error {
         let path = self.path.display();
-        io::Error::new(error.kind(), format!("cannot read the key log {path}: {error}"))
+        let what = format!("cannot read the key log {path}: {}", Sentence(&error));
+        io::Error::new(error.kind(), what)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::ingress::{
     ProxyHeaderReader, Rejection,
 };
 use crate::net::{self, Socket};
+use crate::os_error::Sentence;
 use crate::sink::words_of;
 
 /// A client that was accepted.
@@ -115,7 +116,7 @@ pub(super) async fn arrive(worker: &Rc<Worker>, accepted: Accepted) -> Option<Ar
         }
         Err(Failed::Io(error)) => {
             worker.counters().rejected();
-            tracing::info!("rejected {shown}: {error}");
+            tracing::info!("rejected {shown}: {}", Sentence(&error));
             None
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::backoff::Backoff;
 use crate::event::{CloseReason, Connected, Endpoint};
 use crate::net::{self, ConnectOptions, Socket};
+use crate::os_error::Sentence;
 
 /// A place to connect to.
 #[derive(Clone, Debug)]
@@ -62,7 +63,8 @@ async fn connect_when_possible(
         };
         match result {
             Err(error) if is_scarcity(&error, candidate) => {
-                tracing::debug!("connect to {}: {error}, waiting", Endpoint::from(candidate));
+                let (to, error) = (Endpoint::from(candidate), Sentence(&error));
+                tracing::debug!("connect to {to}: {error}, waiting");
                 backoff.wait().await;
             }
             result => return result,
@@ -100,6 +102,6 @@ fn reason_of(error: &io::Error) -> CloseReason {
             errno @ (EADDRNOTAVAIL | EAFNOSUPPORT | EHOSTDOWN | EHOSTUNREACH | ENETDOWN
             | ENETUNREACH),
         ) => CloseReason::Unreachable { errno },
-        _ => CloseReason::ConnectFailed { message: error.to_string().into() },
+        _ => CloseReason::ConnectFailed { message: Sentence(error).to_string().into() },
     }
 }

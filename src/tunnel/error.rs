@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::address::AddressError;
 pub use crate::net::RingError;
+use crate::os_error::Sentence;
 
 /// Why a tunnel could not be set up. Nothing is left behind then.
 #[derive(Debug, Error)]
@@ -15,7 +16,10 @@ pub enum BindError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A name to listen on could not be resolved.
-    #[error("cannot listen on {address}: {source} (check the name, or try an IP address)")]
+    #[error(
+        "cannot listen on {address}: {} (check the name, or try an IP address)",
+        Sentence(.source)
+    )]
     Resolve {
         /// The address to listen on.
         address: String,
@@ -23,7 +27,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source} ({hint})")]
+    #[error("cannot listen on {address}: {} ({hint})", Sentence(.source))]
     Listen {
         /// The address to listen on.
         address: String,
@@ -43,12 +47,16 @@ pub enum BindError {
     Ring(#[from] RingError),
     /// A worker could not use the listening sockets.
     #[error(
-        "cannot accept clients: {0} (raise the limit of open files ('ulimit -n') or use fewer \
-         workers)"
+        "cannot accept clients: {} (raise the limit of open files ('ulimit -n') or use fewer \
+         workers)",
+        Sentence(.0)
     )]
     Listener(io::Error),
     /// A worker could not be started.
-    #[error("cannot start a thread: {0} (use fewer workers, or raise the limit of processes)")]
+    #[error(
+        "cannot start a thread: {} (use fewer workers, or raise the limit of processes)",
+        Sentence(.0)
+    )]
     Thread(io::Error),
 }
 
@@ -65,10 +73,16 @@ pub enum RunError {
         max: usize,
     },
     /// A sink's thread could not be started.
-    #[error("cannot start a thread: {0} (use fewer sinks, or raise the limit of processes)")]
+    #[error(
+        "cannot start a thread: {} (use fewer sinks, or raise the limit of processes)",
+        Sentence(.0)
+    )]
     Thread(io::Error),
     /// The caller's runtime could not use the listening sockets.
-    #[error("cannot accept clients: {0} (raise the limit of open files ('ulimit -n'))")]
+    #[error(
+        "cannot accept clients: {} (raise the limit of open files ('ulimit -n'))",
+        Sentence(.0)
+    )]
     Listener(io::Error),
     /// A worker panicked: a bug.
     #[error("a worker panicked: {0}; this is a bug, please report it")]

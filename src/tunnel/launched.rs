@@ -7,6 +7,7 @@ use super::catching::{Catcher, Caught};
 use crate::event::Process;
 use crate::ingress::{Filter, Subject};
 use crate::launch::{Attempt, Handler, Request};
+use crate::os_error::Sentence;
 
 /// Has a tunnel relay the connects of a program; to be given to
 /// [`launch::Command::spawn`](crate::launch::Command::spawn).
@@ -45,7 +46,8 @@ impl Launched {
             match (name, 0).to_socket_addrs() {
                 Ok(found) => names.extend(found.map(|address| (name.to_owned(), address.ip()))),
                 Err(error) => {
-                    tracing::warn!("'{name}' was not found, and matches nothing: {error}")
+                    let error = Sentence(&error);
+                    tracing::warn!("'{name}' was not found, and matches nothing: {error}");
                 }
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::address::Address;
 use super::connect::Candidate;
 use crate::event::CloseReason;
+use crate::os_error::Sentence;
 
 /// Names that are looked up at once; further ones wait for their turn.
 const LOOKUPS_MAX: usize = 64;
@@ -38,7 +39,7 @@ impl Resolver {
             Address::Any { port } => Ok(here(*port).to_vec()),
             Address::Unix(path) => Ok(vec![Candidate::Unix(path.as_path().into())]),
             Address::Name { host, port } => {
-                let failed = |error: io::Error| error.to_string().into();
+                let failed = |error| Sentence(&error).to_string().into();
                 let found = self.look_up(host.clone(), *port).await;
                 found.map_err(|error| CloseReason::ResolveFailed { message: failed(error) })
             }

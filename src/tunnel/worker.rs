@@ -20,6 +20,7 @@ use super::phases::Phase;
 use super::shared::{Shared, Worker};
 use super::slots::Slot;
 use crate::net::{self, Io, Listener};
+use crate::os_error::Sentence;
 
 /// No longer than any time-out is by default.
 const BEAT: Duration = Duration::from_secs(1);
@@ -165,6 +166,7 @@ impl AcceptLoop<'_> {
                 Err(error) if is_about_one_client(&error) => {}
                 Err(error) => {
                     if shared.slots.scarce.is_due(Instant::now()) {
+                        let error = Sentence(&error);
                         tracing::warn!("cannot accept a client yet, trying again: {error}");
                     }
                     backoff.wait().await;
