@@ -51,10 +51,10 @@ pub use credentials::{Credentials, CredentialsError};
 pub use destination::Destination;
 pub use filter::{Filter, Subject};
 pub use handshake::{Handshake, Progress, Rejection};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, PatternProblem};
 pub use proxy::{ProxyHandshake, ProxyRequest};
 pub use proxy_protocol::{
     ProxyHeader, ProxyHeaderReader, ProxyVersion, ProxyVersionError, encode_proxy_header,
 };
 pub use reply::{ConnectFailure, ConnectReply};
-pub use via::{Via, ViaConnected, ViaError, ViaHandshake};
+pub use via::{Via, ViaConnected, ViaError, ViaHandshake, ViaProblem};

@@ -33,50 +33,67 @@ pub(super) enum HostPattern {
     },
 }
 
-/// What is wrong with a pattern.
+/// A pattern that makes no sense. Its text names the pattern and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("invalid pattern '{input}': {problem}")]
+pub struct PatternError {
+    input: String,
+    problem: PatternProblem,
+}
+
+impl PatternError {
+    /// The pattern as it was given.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// What is wrong with it. Its text does not repeat the pattern.
+    pub const fn problem(&self) -> &PatternProblem {
+        &self.problem
+    }
+}
+
+/// What is wrong with a pattern, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum PatternError {
+pub enum PatternProblem {
     /// The port is not a number from 0 to 65535.
-    #[error("invalid port '{port}' in '{input}' (expected 0 to 65535)")]
+    #[error("invalid port '{port}' (expected 0 to 65535)")]
     Port {
-        /// What was given.
-        input: String,
-        /// The part of it that should be the port.
+        /// The part of the pattern that should be the port.
         port: String,
     },
     /// The length of a block's prefix is not valid.
-    #[error("invalid prefix length '{prefix}' in '{input}' (IPv4: 0 to 32, IPv6: 0 to 128)")]
+    #[error("invalid prefix length '{prefix}' (IPv4: 0 to 32, IPv6: 0 to 128)")]
     Prefix {
-        /// What was given.
-        input: String,
-        /// The part of it that should be the prefix's length.
+        /// The part of the pattern that should be the prefix's length.
         prefix: String,
     },
     /// The host is neither a name, nor an address, nor a block.
     #[error(
-        "invalid pattern '{input}' (expected a form such as 'example.com', '*.example.com', \
-         '10.0.0.0/8', '[2001:db8::/32]:443' or ':443')"
+        "unknown form (expected one such as 'example.com', '*.example.com', '10.0.0.0/8', \
+         '[2001:db8::/32]:443' or ':443')"
     )]
-    Host {
-        /// What was given.
-        input: String,
-    },
+    Host,
 }
 
 impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(input: &str) -> Result<Self, PatternError> {
-        let (host, port) = split_port(input);
-        let port = port.map(|port| parse_port(input, port)).transpose()?;
-        let host = match host {
-            "" if port.is_some() => HostPattern::Any,
-            "*" => HostPattern::Any,
-            host => parse_host(input, host)?,
-        };
-        Ok(Self { host, port })
+        parse(input).map_err(|problem| PatternError { input: input.to_owned(), problem })
     }
+}
+
+fn parse(input: &str) -> Result<Pattern, PatternProblem> {
+    let (host, port) = split_port(input);
+    let port = port.map(parse_port).transpose()?;
+    let host = match host {
+        "" if port.is_some() => HostPattern::Any,
+        "*" => HostPattern::Any,
+        host => parse_host(host)?,
+    };
+    Ok(Pattern { host, port })
 }
 
 /// The host and the text of the port. Brackets are left out.
@@ -96,25 +113,20 @@ fn split_port(input: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn parse_port(input: &str, port: &str) -> Result<u16, PatternError> {
+fn parse_port(port: &str) -> Result<u16, PatternProblem> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    port.parse()
-        .ok()
-        .filter(|_| is_number)
-        .ok_or_else(|| PatternError::Port { input: input.to_owned(), port: port.to_owned() })
+    let number = port.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| PatternProblem::Port { port: port.to_owned() })
 }
 
-fn parse_host(input: &str, host: &str) -> Result<HostPattern, PatternError> {
+fn parse_host(host: &str) -> Result<HostPattern, PatternProblem> {
     if let Some((ip, prefix)) = host.split_once('/') {
-        let ip: IpAddr = ip.parse().map_err(|_| PatternError::Host { input: input.to_owned() })?;
+        let ip: IpAddr = ip.parse().map_err(|_| PatternProblem::Host)?;
         let max = bits(ip);
         let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
         let number = prefix.parse().ok().filter(|number| *number <= max && is_number);
-        let prefix = number.ok_or_else(|| PatternError::Prefix {
-            input: input.to_owned(),
-            prefix: prefix.to_owned(),
-        })?;
-        return Ok(HostPattern::Block { ip, prefix });
+        let wrong = || PatternProblem::Prefix { prefix: prefix.to_owned() };
+        return Ok(HostPattern::Block { ip, prefix: number.ok_or_else(wrong)? });
     }
     if let Ok(ip) = host.parse::<IpAddr>() {
         let ip = ip.to_canonical();
@@ -125,7 +137,7 @@ fn parse_host(input: &str, host: &str) -> Result<HostPattern, PatternError> {
         None => (host, false),
     };
     if !is_host_name(name) {
-        return Err(PatternError::Host { input: input.to_owned() });
+        return Err(PatternProblem::Host);
     }
     let name = normal_name(name);
     Ok(if is_below { HostPattern::Below(name) } else { HostPattern::Name(name) })

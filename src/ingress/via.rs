@@ -30,22 +30,37 @@ enum Scheme {
     Http,
 }
 
-/// What is wrong with the address of a proxy.
+/// An address of a proxy that makes no sense. Its text names the address and what to write
+/// instead.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("invalid proxy '{input}': {problem}")]
+pub struct ViaError {
+    input: String,
+    problem: ViaProblem,
+}
+
+impl ViaError {
+    /// What was given, without a user and a password.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// What is wrong with it. Its text does not repeat the address.
+    pub const fn problem(&self) -> &ViaProblem {
+        &self.problem
+    }
+}
+
+/// What is wrong with the address of a proxy, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum ViaError {
+pub enum ViaProblem {
     /// It begins with no scheme that is known.
-    #[error("invalid proxy '{input}' (expected socks5://HOST:PORT or http://HOST:PORT)")]
-    Scheme {
-        /// What was given, without a user and a password.
-        input: String,
-    },
+    #[error("unknown scheme (expected socks5://HOST:PORT or http://HOST:PORT)")]
+    Scheme,
     /// There is no host and port after the scheme.
-    #[error("invalid proxy address '{input}' (expected HOST:PORT)")]
-    Address {
-        /// What was given, without a user and a password.
-        input: String,
-    },
+    #[error("missing host or port (expected HOST:PORT after the scheme)")]
+    Address,
     /// The user and the password are not valid.
     #[error("the proxy's login is not valid: {0}")]
     Credentials(#[from] CredentialsError),
@@ -60,31 +75,41 @@ impl FromStr for Via {
     type Err = ViaError;
 
     fn from_str(input: &str) -> Result<Self, ViaError> {
-        // A password must not get into a message.
-        let (before, address) = input.rsplit_once('@').unwrap_or(("", input));
-        let shown = || address.to_owned();
-        let (scheme, rest) = if let Some(rest) = input.strip_prefix("socks5://") {
-            (Scheme::Socks5, rest)
-        } else if let Some(rest) = input.strip_prefix("http://") {
-            (Scheme::Http, rest)
-        } else {
-            return Err(ViaError::Scheme { input: shown() });
-        };
-        let address = if before.is_empty() { rest } else { address };
-        let address = address.strip_suffix('/').unwrap_or(address);
-        let proxy = Destination::from_authority(address)
-            .ok_or_else(|| ViaError::Address { input: address.to_owned() })?;
-        let credentials = match rest.rsplit_once('@') {
-            Some((login, _)) => Some(parse_login(login)?),
-            None => None,
-        };
-        Ok(Self { scheme, proxy, credentials })
+        parse(input).map_err(|problem| ViaError { input: without_login(input), problem })
     }
 }
 
-fn parse_login(login: &str) -> Result<Credentials, ViaError> {
+fn parse(input: &str) -> Result<Via, ViaProblem> {
+    let (scheme, rest) = if let Some(rest) = input.strip_prefix("socks5://") {
+        (Scheme::Socks5, rest)
+    } else if let Some(rest) = input.strip_prefix("http://") {
+        (Scheme::Http, rest)
+    } else {
+        return Err(ViaProblem::Scheme);
+    };
+    let (login, address) = match rest.rsplit_once('@') {
+        Some((login, address)) => (Some(login), address),
+        None => (None, rest),
+    };
+    let address = address.strip_suffix('/').unwrap_or(address);
+    let proxy = Destination::from_authority(address).ok_or(ViaProblem::Address)?;
+    let credentials = login.map(parse_login).transpose()?;
+    Ok(Via { scheme, proxy, credentials })
+}
+
+/// The address without its user and its password, for messages.
+fn without_login(input: &str) -> String {
+    let (scheme, rest) = match input.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), input),
+    };
+    let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+    scheme + address
+}
+
+fn parse_login(login: &str) -> Result<Credentials, ViaProblem> {
     let (user, password) = login.split_once(':').ok_or(CredentialsError::NoColon)?;
-    let decode = |text| percent_decode(text).ok_or(ViaError::Percent);
+    let decode = |text| percent_decode(text).ok_or(ViaProblem::Percent);
     Ok(Credentials::new(&decode(user)?, &decode(password)?)?)
 }
 

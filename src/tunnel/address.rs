@@ -61,93 +61,99 @@ impl fmt::Display for Address {
     }
 }
 
+/// An address that makes no sense. Its text names the address and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("invalid address '{input}': {problem}")]
+pub struct AddressError {
+    input: String,
+    problem: AddressProblem,
+}
+
+impl AddressError {
+    pub(super) const fn new(input: String, problem: AddressProblem) -> Self {
+        Self { input, problem }
+    }
+
+    /// The address as it was given, without a user and a password.
+    pub fn input(&self) -> &str {
+        &self.input
+    }
+
+    /// What is wrong with it. Its text does not repeat the address.
+    pub const fn problem(&self) -> &AddressProblem {
+        &self.problem
+    }
+}
+
 /// What is wrong with an address, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum AddressError {
+pub enum AddressProblem {
     /// There is no port.
-    #[error("missing port in '{input}' (try '{input}:80')")]
+    #[error("missing port (try '{host}:80')")]
     MissingPort {
-        /// What was given.
-        input: String,
+        /// What was given, which probably is the host.
+        host: String,
     },
     /// The port is not a number from 0 to 65535.
-    #[error("invalid port '{port}' in '{input}' (expected 1 to 65535)")]
+    #[error("invalid port '{port}' (expected 1 to 65535)")]
     BadPort {
-        /// What was given.
-        input: String,
-        /// The part of it that should be the port.
+        /// The part of the address that should be the port.
         port: String,
     },
+    /// The address is a number that no port can have.
+    #[error("the port is too large (expected 1 to 65535)")]
+    LargePort,
     /// Port 0 cannot be connected to.
-    #[error("invalid port '0' in '{input}' (expected 1 to 65535; only a listener may have 0)")]
-    ZeroPort {
-        /// What was given.
-        input: String,
-    },
+    #[error("port 0 is for listeners only (expected 1 to 65535)")]
+    ZeroPort,
     /// An IPv6 address without brackets, whose port cannot be told from its last group.
-    #[error("missing brackets around the IPv6 address in '{input}' (try '[{suggested}]:{port}')")]
+    #[error("missing brackets around the IPv6 address (try '[{suggested}]:{port}')")]
     MissingBrackets {
-        /// What was given.
-        input: String,
         /// What probably is the address.
         suggested: String,
         /// What probably is the port.
         port: u16,
     },
-    /// The host is empty or cannot be a host's name.
-    #[error("invalid host '{host}' in '{input}' (expected an IP address or a name)")]
+    /// The host is empty.
+    #[error("missing host (expected an IP address or a name)")]
+    MissingHost,
+    /// The host cannot be a host's name.
+    #[error("invalid host '{host}' (expected an IP address or a name)")]
     BadHost {
-        /// What was given.
-        input: String,
-        /// The part of it that should be the host.
+        /// The part of the address that should be the host.
         host: String,
     },
     /// There is a space in it.
-    #[error("'{input}' contains a space (remove it)")]
-    Space {
-        /// What was given.
-        input: String,
-    },
+    #[error("no space is allowed (remove it)")]
+    Space,
     /// There is no interface of this name.
-    #[error("unknown interface '{name}' in '{input}' (try 'ip link')")]
+    #[error("unknown interface '{name}' (try 'ip link')")]
     UnknownInterface {
-        /// What was given.
-        input: String,
         /// The name after the `%`.
         name: String,
     },
     /// A scheme that has no port that is known here.
-    #[error("'{input}' needs a port (try '{scheme}://HOST:PORT')")]
+    #[error("missing port (try '{scheme}://HOST:PORT')")]
     UnknownScheme {
-        /// What was given, without a user and a password.
-        input: String,
         /// What stands before `://`.
         scheme: String,
     },
     /// `unix:` without a path.
-    #[error("missing path in '{input}' (try 'unix:/run/name.sock')")]
-    MissingPath {
-        /// What was given.
-        input: String,
-    },
+    #[error("missing path (try 'unix:/run/name.sock')")]
+    MissingPath,
     /// A path that is too long for a socket.
     #[error(
-        "the path in '{input}' has {len} bytes (a socket's has at most {MAX_PATH}; try a shorter \
-         one, or one relative to where this runs)"
+        "the path has {len} bytes (a socket's has at most {MAX_PATH}; try a shorter one, or one \
+         relative to where this runs)"
     )]
     LongPath {
-        /// What was given.
-        input: String,
         /// The path's length in bytes.
         len: usize,
     },
     /// It is not UTF-8, as all but the path of a unix socket has to be.
-    #[error("'{input}' is not UTF-8 (only the path of 'unix:/path' may be so)")]
-    NotUtf8 {
-        /// What was given, with placeholders for what is no text.
-        input: String,
-    },
+    #[error("not UTF-8 (only the path of 'unix:/path' may be so)")]
+    NotUtf8,
 }
 
 impl From<Infallible> for AddressError {
@@ -167,11 +173,9 @@ impl Address {
     /// The port is 0, which only a listener may have.
     pub fn into_target(self) -> Result<Self, AddressError> {
         match self {
-            Self::Ip(address) if address.port() == 0 => {
-                Err(AddressError::ZeroPort { input: address.to_string() })
-            }
-            Self::Name { port: 0, .. } | Self::Any { port: 0 } => {
-                Err(AddressError::ZeroPort { input: self.to_string() })
+            Self::Ip(address) if address.port() != 0 => Ok(self),
+            Self::Ip(_) | Self::Name { port: 0, .. } | Self::Any { port: 0 } => {
+                Err(AddressError::new(self.to_string(), AddressProblem::ZeroPort))
             }
             target => Ok(target),
         }
@@ -230,7 +234,8 @@ mod tests {
     fn port_zero_is_for_listeners() {
         for zero in ["127.0.0.1:0", "h:0", ":0"] {
             let address: Address = zero.parse().expect(zero);
-            assert!(matches!(address.into_target(), Err(AddressError::ZeroPort { .. })), "{zero}");
+            let error = address.into_target().expect_err(zero);
+            assert_eq!(error.problem(), &AddressProblem::ZeroPort, "{zero}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use super::address::{Address, AddressError, MAX_PATH};
+use super::address::{Address, AddressError, AddressProblem, MAX_PATH};
 use crate::net;
 
 /// The ports of schemes that people copy from elsewhere (IANA's registry of service names).
@@ -40,122 +40,134 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(input: &str) -> Result<Self, AddressError> {
-        if let Some(path) = input.strip_prefix("unix:") {
-            return unix(path.as_ref());
+        parse(input).map_err(|problem| AddressError::new(without_login(input), problem))
+    }
+}
+
+fn parse(input: &str) -> Result<Address, AddressProblem> {
+    if let Some(path) = input.strip_prefix("unix:") {
+        return unix(path.as_ref());
+    }
+    if input.contains(char::is_whitespace) {
+        return Err(AddressProblem::Space);
+    }
+    match input.split_once("://") {
+        Some((scheme, rest)) => url(scheme, rest),
+        None => plain(input),
+    }
+}
+
+/// The address without the user and the password that a URL may have, for messages.
+fn without_login(input: &str) -> String {
+    match input.split_once("://") {
+        Some((scheme, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let login = authority.rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[login..])
         }
-        if input.contains(char::is_whitespace) {
-            return Err(AddressError::Space { input: input.to_owned() });
-        }
-        match input.split_once("://") {
-            Some((scheme, rest)) => url(scheme, rest),
-            None => plain(input),
-        }
+        None => input.to_owned(),
     }
 }
 
 /// The path of a unix socket.
-fn unix(path: &OsStr) -> Result<Address, AddressError> {
-    let input = || format!("unix:{}", path.display());
+fn unix(path: &OsStr) -> Result<Address, AddressProblem> {
     match path.len() {
-        0 => Err(AddressError::MissingPath { input: input() }),
-        len if len > MAX_PATH => Err(AddressError::LongPath { input: input(), len }),
+        0 => Err(AddressProblem::MissingPath),
+        len if len > MAX_PATH => Err(AddressProblem::LongPath { len }),
         _ => Ok(Address::Unix(path.into())),
     }
 }
 
-/// A URL, of which the host and the port count. The user and the password are never shown.
-fn url(scheme: &str, rest: &str) -> Result<Address, AddressError> {
+/// A URL, of which the host and the port count.
+fn url(scheme: &str, rest: &str) -> Result<Address, AddressProblem> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match plain(host) {
-        Err(AddressError::MissingPort { .. }) => {
+        Err(AddressProblem::MissingPort { .. }) => {
             let scheme = scheme.to_ascii_lowercase();
             let known = PORTS.iter().find(|(name, _)| *name == scheme);
             let Some((_, port)) = known else {
-                let input = format!("{scheme}://{host}");
-                return Err(AddressError::UnknownScheme { input, scheme });
+                return Err(AddressProblem::UnknownScheme { scheme });
             };
             plain(&format!("{}:{port}", host.trim_end_matches(':')))
         }
         // A number alone is a host's, not a port.
-        Ok(_) if host.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err(AddressError::BadHost { input: host.to_owned(), host: host.to_owned() })
+        Ok(_) | Err(AddressProblem::LargePort)
+            if host.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            Err(AddressProblem::BadHost { host: host.to_owned() })
         }
         found => found,
     }
 }
 
 /// Anything but a URL and a path.
-fn plain(input: &str) -> Result<Address, AddressError> {
-    let owned = || input.to_owned();
+fn plain(input: &str) -> Result<Address, AddressProblem> {
     if let Ok(address) = input.parse::<SocketAddr>() {
         return Ok(Address::Ip(address));
     }
     if !input.is_empty() && input.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = port(input, input)?;
+        let port = port(input).map_err(|_| AddressProblem::LargePort)?;
         return Ok(Address::Ip((Ipv4Addr::LOCALHOST, port).into()));
     }
     if let Some(scoped) = scoped(input) {
-        return scoped.map(Address::Ip);
+        return scoped;
     }
     if let Some(error) = unbracketed_ipv6(input) {
         return Err(error);
     }
     if matches!(input, "" | ":") {
-        return Err(AddressError::BadHost { input: owned(), host: String::new() });
+        return Err(AddressProblem::MissingHost);
     }
     let Some((host, number)) = input.rsplit_once(':') else {
-        return Err(AddressError::MissingPort { input: owned() });
+        return Err(AddressProblem::MissingPort { host: input.to_owned() });
     };
     if number.is_empty() || host.ends_with(':') && !host.starts_with('[') {
-        return Err(AddressError::MissingPort { input: host.trim_end_matches(':').to_owned() });
+        return Err(AddressProblem::MissingPort { host: host.trim_end_matches(':').to_owned() });
     }
-    let port = port(input, number)?;
+    let port = port(number)?;
     match host {
         "" | "*" => Ok(Address::Any { port }),
         host if is_host_name(host) => Ok(Address::Name { host: host.to_owned(), port }),
-        _ => Err(AddressError::BadHost { input: owned(), host: host.to_owned() }),
+        _ => Err(AddressProblem::BadHost { host: host.to_owned() }),
     }
 }
 
-fn port(input: &str, port: &str) -> Result<u16, AddressError> {
+fn port(port: &str) -> Result<u16, AddressProblem> {
     // `u16::from_str` takes a sign.
     let number = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
-    number.ok_or_else(|| AddressError::BadPort { input: input.to_owned(), port: port.to_owned() })
+    number.ok_or_else(|| AddressProblem::BadPort { port: port.to_owned() })
 }
 
 /// `[fe80::1%eth0]:80`, and the same without brackets or a port, which says what is missing.
-fn scoped(input: &str) -> Option<Result<SocketAddr, AddressError>> {
+fn scoped(input: &str) -> Option<Result<Address, AddressProblem>> {
     let (ip, rest) = input.split_once('%')?;
-    let owned = || input.to_owned();
     let ip: Ipv6Addr = ip.strip_prefix('[').unwrap_or(ip).parse().ok()?;
     let Some((name, number)) = rest.split_once("]:") else {
         let name = rest.trim_end_matches(']');
         let (name, port) = name.rsplit_once(':').unwrap_or((name, "80"));
         let port = port.parse().unwrap_or(80);
         let suggested = format!("{ip}%{name}");
-        return Some(Err(AddressError::MissingBrackets { input: owned(), suggested, port }));
+        return Some(Err(AddressProblem::MissingBrackets { suggested, port }));
     };
     let Some(scope) = net::interface_number(name) else {
-        let name = name.to_owned();
-        return Some(Err(AddressError::UnknownInterface { input: owned(), name }));
+        return Some(Err(AddressProblem::UnknownInterface { name: name.to_owned() }));
     };
-    Some(port(input, number).map(|port| SocketAddrV6::new(ip, port, 0, scope).into()))
+    Some(port(number).map(|port| Address::Ip(SocketAddrV6::new(ip, port, 0, scope).into())))
 }
 
 /// `::1:80` and `[::1]`: what is meant is clear, what is missing too.
-fn unbracketed_ipv6(input: &str) -> Option<AddressError> {
+fn unbracketed_ipv6(input: &str) -> Option<AddressProblem> {
     let bare = input.trim_matches(|c| matches!(c, '[' | ']'));
     if bare.len() < input.len() && bare.parse::<IpAddr>().is_ok() {
-        return Some(AddressError::MissingPort { input: input.to_owned() });
+        return Some(AddressProblem::MissingPort { host: input.to_owned() });
     }
     let (host, port) = input.rsplit_once(':')?;
     if let (Ok(suggested), Ok(port)) = (host.parse::<Ipv6Addr>(), port.parse()) {
-        let suggested = suggested.to_string();
-        return Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port });
+        return Some(AddressProblem::MissingBrackets { suggested: suggested.to_string(), port });
     }
     let suggested = input.parse::<Ipv6Addr>().ok()?.to_string();
-    Some(AddressError::MissingBrackets { input: input.to_owned(), suggested, port: 80 })
+    Some(AddressProblem::MissingBrackets { suggested, port: 80 })
 }
 
 /// Whether a resolver could know it: letters, digits, `-`, `_` and dots (RFC 952, 1123; the
@@ -171,11 +183,11 @@ impl TryFrom<&OsStr> for Address {
     type Error = AddressError;
 
     fn try_from(input: &OsStr) -> Result<Self, AddressError> {
+        let wrong = |problem| AddressError::new(input.display().to_string(), problem);
         if let Some(path) = input.as_bytes().strip_prefix(b"unix:") {
-            return unix(OsStr::from_bytes(path));
+            return unix(OsStr::from_bytes(path)).map_err(wrong);
         }
-        let not_utf8 = || AddressError::NotUtf8 { input: input.display().to_string() };
-        input.to_str().ok_or_else(not_utf8)?.parse()
+        input.to_str().ok_or_else(|| wrong(AddressProblem::NotUtf8))?.parse()
     }
 }
 
@@ -219,31 +231,33 @@ mod tests {
     #[test]
     fn bad_addresses_say_what_to_try() {
         for (input, words) in [
-            ("example.com", "missing port in 'example.com' (try 'example.com:80')"),
-            ("127.0.0.1", "missing port in '127.0.0.1' (try '127.0.0.1:80')"),
-            ("[::1]", "missing port in '[::1]' (try '[::1]:80')"),
-            ("example.com:", "missing port in 'example.com' (try 'example.com:80')"),
-            ("example.com:http", "invalid port 'http' in 'example.com:http' (expected 1 to 65535)"),
-            ("example.com:65536", "invalid port '65536' in 'example.com:65536'"),
-            ("65536", "invalid port '65536' in '65536'"),
-            ("h:+1", "invalid port '+1' in 'h:+1'"),
+            ("example.com", "'example.com': missing port (try 'example.com:80')"),
+            ("127.0.0.1", "missing port (try '127.0.0.1:80')"),
+            ("[::1]", "missing port (try '[::1]:80')"),
+            ("example.com:", "missing port (try 'example.com:80')"),
+            ("example.com:http", "invalid port 'http' (expected 1 to 65535)"),
+            ("example.com:65536", "invalid port '65536' (expected"),
+            ("65536", "'65536': the port is too large (expected 1 to 65535)"),
+            ("h:+1", "invalid port '+1' (expected"),
             ("::1:8080", "(try '[::1]:8080')"),
             ("fe80::1", "missing brackets"),
             ("fe80::1%eth0", "(try '[fe80::1%eth0]:80')"),
             ("[fe80::1%no-such]:80", "unknown interface 'no-such'"),
-            ("foo://h", "'foo://h' needs a port (try 'foo://HOST:PORT')"),
-            ("tcp://h", "'tcp://h' needs a port"),
-            ("http://", "invalid host ''"),
-            ("127.0.0:80", "invalid host '127.0.0' in '127.0.0:80'"),
-            ("unix:", "missing path in 'unix:' (try 'unix:/run/name.sock')"),
-            ("a b:80", "'a b:80' contains a space (remove it)"),
-            ("", "invalid host '' in ''"),
-            (":", "invalid host '' in ':'"),
+            ("foo://h", "'foo://h': missing port (try 'foo://HOST:PORT')"),
+            ("tcp://h", "missing port (try 'tcp://HOST:PORT')"),
+            ("http://", "'http://': missing host"),
+            ("http://70000/", "invalid host '70000'"),
+            ("127.0.0:80", "invalid host '127.0.0' (expected"),
+            ("unix:", "missing path (try 'unix:/run/name.sock')"),
+            ("a b:80", "no space is allowed (remove it)"),
+            ("", "'': missing host"),
+            (":", "':': missing host"),
         ] {
             assert!(error(input).contains(words), "{input}: {}", error(input));
         }
-        assert!(!error("http://me:secret@").contains("secret"));
-        assert!(!error("foo://me:secret@h").contains("secret"));
+        for login in ["http://me:secret@", "foo://me:secret@h", "http://me:secret@h/x y"] {
+            assert!(!error(login).contains("secret"), "{}", error(login));
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod transforming;
 mod worker;
 mod worker_pool;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, AddressProblem};
 pub use builder::Builder;
 pub use catching::{Catcher, Caught};
 pub use counters::Counts;

@@ -36,13 +36,13 @@ fn address_of_a_proxy_is_parsed() {
 #[test]
 fn bad_address_of_a_proxy_says_what_to_try() {
     for (input, words) in [
-        ("127.0.0.1:1080", "invalid proxy '127.0.0.1:1080' (expected socks5://HOST:PORT"),
+        ("127.0.0.1:1080", "'127.0.0.1:1080': unknown scheme (expected socks5://HOST:PORT"),
         ("socks4://a:1", "invalid proxy"),
         ("user:secret@a:1", "invalid proxy 'a:1'"),
-        ("socks5://a", "invalid proxy address 'a'"),
-        ("socks5://user:secret@a", "invalid proxy address 'a'"),
-        ("http://a:b", "invalid proxy address 'a:b'"),
-        ("http://", "invalid proxy address ''"),
+        ("socks5://a", "invalid proxy 'socks5://a': missing host or port"),
+        ("socks5://user:secret@a", "invalid proxy 'socks5://a': missing"),
+        ("http://a:b", "invalid proxy 'http://a:b': missing"),
+        ("http://", "invalid proxy 'http://': missing"),
         ("http://user@a:1", "there is no ':' between user and password"),
         ("http://:secret@a:1", "must not be empty"),
         ("http://user:%4@a:1", "'%' needs two hexadecimal digits"),
