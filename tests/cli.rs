@@ -146,8 +146,8 @@ fn served_port_in_use_leaves_no_file() {
         (&*address, 1, "Address already in use (choose another port, or 0 for"),
         ("192.0.2.1:0", 1, "Cannot assign requested address (choose an address of"),
         ("no.such.invalid:1", 1, "(choose an address of this machine, such as 127.0.0.1:19000)"),
-        ("unix:/tmp/x", 2, "invalid address 'unix:/tmp/x' (expected TCP, such as"),
-        ("127.0.0.1", 2, "missing port in '127.0.0.1' (try '127.0.0.1:80')"),
+        ("unix:/tmp/x", 2, "Wireshark needs a TCP address (expected one such as"),
+        ("127.0.0.1", 2, "missing port (try '127.0.0.1:80')"),
     ] {
         let ended = Process::run(&[&args[..], &[wrong]].concat());
         assert_eq!(ended.code, Some(code), "{ended:?}");

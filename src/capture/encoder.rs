@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 use super::blocks::{self, Held};
-use super::options::{CaptureStats, PcapngOptions};
+use super::options::{CaptureStats, PcapngOptions, SNAPLEN};
 use super::output::{Output, Place};
 use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
@@ -49,6 +49,7 @@ impl Encoder {
             isn_seed,
             environment,
         } = options;
+        let snaplen = snaplen.map(|most| most.max(*SNAPLEN.start() as u32));
         Ok(Self {
             conversations: conversations(
                 ConversationConfig { legs, segment_size, views },

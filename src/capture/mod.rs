@@ -26,7 +26,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use self::options::{
-    CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, StopAfter,
+    CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, SNAPLEN, StopAfter,
 };
 pub use self::over_ip::PcapOverIpSink;
 

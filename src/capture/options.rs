@@ -1,6 +1,7 @@
 //! How a capture is made, and what it holds.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -9,6 +10,9 @@ use std::time::Duration;
 use crate::event::Views;
 use crate::packet::{Legs, SegmentSize};
 use crate::sink::Interest;
+
+/// [`PcapngOptions::snaplen`].
+pub const SNAPLEN: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// How a capture is made.
 #[derive(Clone, Debug, Default)]

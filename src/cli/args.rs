@@ -1,7 +1,6 @@
 //! The arguments. Scripts depend on their names.
 
 use std::ffi::{OsStr, OsString};
-use std::num::NonZero;
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -9,16 +8,16 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
-use tcp_tunn::tunnel::ranges::{MAX_CONNECTIONS, WORKERS};
 use tcp_tunn::tunnel::{Address, Backend, Limits};
 
 use super::capture::CaptureArgs;
 use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
+use super::ranges::{self, number, time};
 use super::run_args;
 use super::tls::TlsArgs;
-use super::values::{address, duration, size, some_duration, target, within};
+use super::values::{address, target};
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -121,38 +120,37 @@ pub(super) enum Generate {
 #[command(next_help_heading = "Relay options")]
 pub(super) struct RelayArgs {
     /// Give up on one server address after this long and try the next
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = some_duration)]
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = time("connect-timeout"))]
     #[arg(hide_short_help = true)]
     connect_timeout: Duration,
 
     /// Reset a connection that is silent in both directions for this long [default: none]
-    #[arg(long, value_name = "DUR", value_parser = some_duration)]
+    #[arg(long, value_name = "DUR", value_parser = time("idle-timeout"))]
     #[arg(hide_short_help = true)]
     idle_timeout: Option<Duration>,
 
     /// After one side has closed, reset the connection if the other stays silent this long
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = some_duration)]
-    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "DUR", default_value = "60s")]
+    #[arg(hide_short_help = true, value_parser = time("half-close-timeout"))]
     half_close_timeout: Duration,
 
     /// Accept at most this many connections at a time; more clients wait
     ///
-    /// Accept at most this many connections at a time, 1 to 1000000; more clients wait in the
-    /// kernel's queue.
+    /// Accept at most this many connections at a time; more clients wait in the kernel's queue.
     #[arg(long, value_name = "N", default_value = "10000")]
-    #[arg(hide_short_help = true, value_parser = within(MAX_CONNECTIONS))]
+    #[arg(hide_short_help = true, value_parser = number("max-connections"))]
     max_connections: u64,
 
-    /// Use this many worker threads, 1 to 1024 [default: the number of cores, at most 4]
-    #[arg(long, value_name = "N", hide_short_help = true, value_parser = within(WORKERS))]
+    /// Use this many worker threads [default: the number of cores, at most 4]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = number("workers"))]
     pub(super) workers: Option<u64>,
 
     /// Let open connections finish for this long after SIGINT or SIGTERM
     ///
     /// Let open connections finish for this long after SIGINT or SIGTERM, and reset those that are
     /// left. A second signal resets them at once.
-    #[arg(long, value_name = "DUR", default_value = "5s", value_parser = duration)]
-    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "DUR", default_value = "5s")]
+    #[arg(hide_short_help = true, value_parser = time("shutdown-timeout"))]
     shutdown_timeout: Duration,
 
     /// How to talk to the kernel: auto, uring or epoll
@@ -204,9 +202,9 @@ pub(super) struct SinkArgs {
     on_slow_sink: OnSlowSink,
 
     /// Queue at most this many bytes for the console, and as many for the capture
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = number("sink-buffer"))]
     #[arg(hide_short_help = true)]
-    sink_buffer: NonZero<u64>,
+    sink_buffer: u64,
 
     /// What to do when the console or the capture fails: stop or detach
     ///
@@ -244,7 +242,7 @@ impl SinkArgs {
             OnSinkError::Detach => OnError::Detach,
         };
         SinkOptions::named(name)
-            .buffer_bytes(usize::try_from(self.sink_buffer.get()).unwrap_or(usize::MAX))
+            .buffer_bytes(usize::try_from(self.sink_buffer).unwrap_or(usize::MAX))
             .on_slow(on_slow)
             .on_error(on_error)
     }
@@ -267,13 +265,13 @@ where
     if is_run {
         words.remove(1);
     }
-    let command = if is_run { run_command() } else { Args::command() };
-    let command = command.mut_args(takes_negative_values).mut_args(|arg| {
+    let whole = if is_run { run_command() } else { command() };
+    let whole = whole.mut_args(|arg| {
         if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
     });
-    let mut matches = command.try_get_matches_from(words)?;
+    let mut matches = ranges::parse(whole, &words)?;
     if is_run {
-        run_args::refuse_useless(Args::command(), &ANSWERS, &matches)?;
+        run_args::refuse_useless(command(), &ANSWERS, &matches)?;
     }
     let program = is_run.then(|| matches.remove_many(run_args::PROGRAM)).flatten();
     let mut args = Args::from_arg_matches(&matches)?;
@@ -287,7 +285,7 @@ where
     if ANSWERS.into_iter().any(is_asked) {
         return Ok(args);
     }
-    let wrong = |kind, what| Args::command().error(kind, what);
+    let wrong = |kind, what| command().error(kind, what);
     // One that the environment asks for gives way.
     if args.console.quiet && matches.value_source("console") == Some(ValueSource::CommandLine) {
         let what = "'--quiet' cannot be used with '--console' (try one of them)";
@@ -306,23 +304,14 @@ where
     Ok(args)
 }
 
-/// The names of values that are a number or begin with one.
-const NUMERIC: [&str; 4] = ["DUR", "SIZE", "BYTES", "N"];
-
-/// Lets `--option -1s` be a wrong value and not an unknown option. The arguments of a program stay
-/// as they are.
-fn takes_negative_values(arg: clap::Arg) -> clap::Arg {
-    let names = arg.get_value_names().unwrap_or_default();
-    if names.iter().any(|name| NUMERIC.contains(&name.as_str())) {
-        arg.allow_hyphen_values(true)
-    } else {
-        arg
-    }
+/// The command with all options.
+pub(super) fn command() -> clap::Command {
+    ranges::named_in_help(Args::command())
 }
 
 /// The command `tcp_tunn run`.
 pub(super) fn run_command() -> clap::Command {
-    run_args::command(Args::command(), &ANSWERS)
+    run_args::command(command(), &ANSWERS)
 }
 
 impl Args {
@@ -357,12 +346,12 @@ mod tests {
 
     #[test]
     fn arguments_pass_claps_checks() {
-        Args::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn short_help_fits_one_screen() {
-        let help = Args::command().term_width(80).render_help().to_string();
+        let help = command().term_width(80).render_help().to_string();
         // The last row of 24 is the prompt's.
         assert!(help.lines().count() <= 23, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
@@ -374,13 +363,6 @@ mod tests {
         assert_eq!(args.relay.limits(), Limits::default());
         assert_eq!(args.sinks.options("x".to_owned()), SinkOptions::named("x"));
         assert!(args.relay.workers.is_none());
-    }
-
-    /// More threads than a test should start: the parser alone is asked.
-    #[test]
-    fn largest_number_of_workers_is_accepted() {
-        let args = parsed("--from 127.0.0.1:0 --to [::1]:80 --workers 1024");
-        assert_eq!(args.relay.workers, Some(*WORKERS.end()));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+use clap::builder::TypedValueParser;
 use tcp_tunn::capture::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::packet::{self, SegmentSize};
@@ -16,11 +16,12 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::tunnel::Address;
 
 use super::ingress::without_password;
+use super::ranges::{number, time};
 use super::report::file_hint;
 use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::tls::TlsArgs;
-use super::values::{size, some_duration};
+use super::values::tcp_address;
 
 /// What is captured, and how.
 #[derive(Debug, clap::Args)]
@@ -43,38 +44,39 @@ pub(super) struct CaptureArgs {
 
     /// Put at most this many bytes into one TCP segment
     ///
-    /// Put at most this many bytes into one TCP segment, 64 to 65475; 1460 looks like Ethernet.
-    #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size)]
+    /// Put at most this many bytes into one TCP segment; 1460 looks like Ethernet.
+    #[arg(long, value_name = "N", default_value = "32768", value_parser = segment_size())]
     #[arg(hide_short_help = true)]
     segment_size: SegmentSize,
 
     /// Keep at most this many bytes of each packet, headers included [default: all]
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    snaplen: Option<NonZero<u32>>,
+    #[arg(long, value_name = "N", value_parser = number("snaplen"), hide_short_help = true)]
+    snaplen: Option<u64>,
 
     /// Serve the capture to Wireshark at this address
     ///
     /// Serve the capture to everyone who connects to this address, such as wireshark -k -i
     /// TCP@127.0.0.1:19000.
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_PCAP_OVER_IP", hide_env = true)]
-    #[arg(value_parser = tcp_address)]
+    #[arg(value_parser = tcp_address())]
     pcap_over_ip: Option<Address>,
 
     /// Begin a new file when one has reached this size
     ///
     /// Begin a new file, with a number and the time in its name, when one has reached this size.
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "pcap")]
+    #[arg(long, value_name = "SIZE", value_parser = number("rotate-size"), requires = "pcap")]
     #[arg(hide_short_help = true)]
-    rotate_size: Option<NonZero<u64>>,
+    rotate_size: Option<u64>,
 
     /// Begin a new file when one has been open for this long
-    #[arg(long, value_name = "DUR", value_parser = some_duration, requires = "pcap")]
+    #[arg(long, value_name = "DUR", value_parser = time("rotate-interval"), requires = "pcap")]
     #[arg(hide_short_help = true)]
     rotate_interval: Option<Duration>,
 
     /// Keep at most this many files and remove the oldest [default: all]
-    #[arg(long, value_name = "N", requires = "pcap", hide_short_help = true)]
-    rotate_files: Option<NonZero<usize>>,
+    #[arg(long, value_name = "N", value_parser = number("rotate-files"), requires = "pcap")]
+    #[arg(hide_short_help = true)]
+    rotate_files: Option<u64>,
 
     /// Stop after duration:90s, size:1GiB, packets:1000, connections:1
     ///
@@ -91,19 +93,9 @@ enum Legs {
     Both,
 }
 
-fn segment_size(input: &str) -> Result<SegmentSize, String> {
-    let number = input.parse().map_err(|_| format!("invalid number '{input}' (try '1460')"))?;
-    SegmentSize::new(number).map_err(|error| error.to_string())
-}
-
-/// An address that Wireshark can connect to.
-fn tcp_address(input: &str) -> Result<Address, String> {
-    match input.parse::<Address>() {
-        Ok(Address::Unix(_)) => {
-            Err(format!("invalid address '{input}' (expected TCP, such as '127.0.0.1:19000')"))
-        }
-        other => other.map_err(|error| error.to_string()),
-    }
+fn segment_size() -> impl TypedValueParser<Value = SegmentSize> {
+    let size = |bytes| SegmentSize::new(u32::try_from(bytes).unwrap_or(u32::MAX));
+    number("segment-size").try_map(size)
 }
 
 /// A capture that is ready to record.
@@ -213,7 +205,7 @@ impl CaptureArgs {
             Legs::Both => packet::Legs::Both,
         };
         options.segment_size = self.segment_size;
-        options.snaplen = self.snaplen.map(NonZero::get);
+        options.snaplen = self.snaplen.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         options.comment = Some(command_line());
         options.tls_keylog = tls.key_log().map(Path::to_owned);
         options.views = tls.views();
@@ -222,9 +214,9 @@ impl CaptureArgs {
 
     fn rotation(&self) -> Rotation {
         let mut rotation = Rotation::default();
-        rotation.size = self.rotate_size.map(NonZero::get);
+        rotation.size = self.rotate_size;
         rotation.interval = self.rotate_interval;
-        rotation.files = self.rotate_files.map(NonZero::get);
+        rotation.files = self.rotate_files.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
         rotation
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -16,9 +15,9 @@ use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::create_file;
 
+use super::ranges::number;
 use super::report::file_hint;
 use super::stdio::Patient;
-use super::values::{count, size};
 
 /// What people and programs read while it happens.
 #[derive(Debug, clap::Args)]
@@ -64,9 +63,11 @@ pub(super) struct ConsoleArgs {
     time: Time,
 
     /// Print at most this many bytes of each chunk [default: all]
-    #[arg(long, value_name = "BYTES", value_parser = bytes_shown)]
+    ///
+    /// Print at most this many bytes of each chunk, or with --hide-data none [default: all].
+    #[arg(long, value_name = "BYTES", value_parser = number("max-print"))]
     #[arg(hide_short_help = true)]
-    max_print: Option<NonZero<u64>>,
+    max_print: Option<u64>,
 
     /// Print only what this side sends: client or server
     #[arg(long, value_enum, value_name = "SIDE", hide_possible_values = true)]
@@ -74,9 +75,9 @@ pub(super) struct ConsoleArgs {
     only: Option<OnlySide>,
 
     /// Print only connection N
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = number("connection"))]
     #[arg(hide_short_help = true)]
-    connection: Option<NonZero<u64>>,
+    connection: Option<u64>,
 
     /// Print only chunks that match this expression
     ///
@@ -88,13 +89,6 @@ pub(super) struct ConsoleArgs {
     /// Print how many bytes pass, but not the bytes
     #[arg(long, hide_short_help = true)]
     hide_data: bool,
-}
-
-fn bytes_shown(input: &str) -> Result<NonZero<u64>, String> {
-    match input {
-        "0" => Err("invalid number '0' (expected at least 1; try '--hide-data')".to_owned()),
-        _ => size(input),
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -238,13 +232,13 @@ impl ConsoleArgs {
             Time::Delta => TimeStyle::Delta,
             Time::None => TimeStyle::None,
         };
-        let most = |bytes: NonZero<u64>| usize::try_from(bytes.get()).unwrap_or(usize::MAX);
+        let most = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         options.max_print = self.max_print.map(most);
         options.only = self.only.map(|side| match side {
             OnlySide::Client => Side::Client,
             OnlySide::Server => Side::Server,
         });
-        options.connection = self.connection.map(|number| ConnectionId(number.get()));
+        options.connection = self.connection.map(ConnectionId);
         options.grep = self.grep.clone();
         options.hide_data = self.hide_data;
         options

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::args::{Args, EXAMPLES, Generate, NOTES};
+use super::args::{self, EXAMPLES, Generate, NOTES};
 
 const EXIT_CODES: [(&str, &str); 3] = [
     (
@@ -29,7 +28,7 @@ const SIGNALS: [(&str, &str); 3] = [
 
 /// Writes it to `output`.
 pub(super) fn write(what: Generate, output: &mut impl Write) -> io::Result<()> {
-    let mut command = Args::command();
+    let mut command = args::command();
     let shell = match what {
         Generate::Man => return man(command, output),
         Generate::CompleteBash => Shell::Bash,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tcp_tunn::ingress::{Credentials, Filter, Pattern, ProxyVersion, Via};
 use tcp_tunn::tunnel::{Address, Builder, Outgoing};
 
-use super::values::{address, some_duration};
+use super::ranges::time;
+use super::values::{address, pattern, via};
 
 /// Listeners whose clients' destinations are found in another way than by `--to`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +49,7 @@ pub(super) struct OutgoingArgs {
     ///
     /// Reach every server through this proxy: socks5://[USER:PASS@]HOST:PORT or
     /// http://[USER:PASS@]HOST:PORT. The proxy resolves the servers' names.
-    #[arg(long, value_name = "URL", hide_short_help = true)]
+    #[arg(long, value_name = "URL", value_parser = via(), hide_short_help = true)]
     via: Option<Via>,
 
     /// Connect to servers from this address
@@ -65,7 +66,7 @@ pub(super) struct OutgoingArgs {
     ///
     /// Check, on both sides, that a peer that is silent for this long is still there (TCP
     /// keep-alive).
-    #[arg(long, value_name = "DUR", value_parser = some_duration, hide_short_help = true)]
+    #[arg(long, value_name = "DUR", value_parser = time("keepalive"), hide_short_help = true)]
     keepalive: Option<Duration>,
 }
 
@@ -77,21 +78,19 @@ pub(super) struct FilterArgs {
     ///
     /// Record only connections to this destination: HOST, *.HOST, IP or CIDR, each with or without
     /// :PORT, or :PORT alone. Others are relayed unseen; run leaves them wholly alone.
-    #[arg(long, value_name = "PATTERN", hide_short_help = true)]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern(), hide_short_help = true)]
     include: Vec<Pattern>,
 
     /// Do not record connections to this destination
-    #[arg(long, value_name = "PATTERN", hide_short_help = true)]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern(), hide_short_help = true)]
     exclude: Vec<Pattern>,
 }
 
-fn source(input: &str) -> Result<SocketAddr, String> {
+fn source(input: &str) -> Result<SocketAddr, &'static str> {
     if let Ok(ip) = input.parse::<IpAddr>() {
         return Ok((ip, 0).into());
     }
-    input.parse().map_err(|_| {
-        format!("invalid address '{input}' (expected IP or IP:PORT, such as 192.0.2.1)")
-    })
+    input.parse().map_err(|_| "not an address (expected IP or IP:PORT, such as 192.0.2.1)")
 }
 
 impl IngressArgs {

@@ -10,6 +10,7 @@ mod generate;
 mod ingress;
 mod leaving;
 mod program;
+mod ranges;
 mod report;
 mod run;
 mod run_args;
@@ -24,8 +25,9 @@ mod values;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use self::report::{FAILED, complain, with_causes};
 use tcp_tunn::os_error::Sentence;
+
+use self::report::{FAILED, complain, with_causes};
 
 /// The arguments make no sense.
 const WRONG_USAGE: u8 = 2;
@@ -48,8 +50,8 @@ pub(crate) fn main() -> ExitCode {
         return match answer {
             Ok(answer) => written(io::stdout().lock().write_all(answer.as_bytes())),
             Err(error) => {
-                complain(format_args!("cannot install the interface: {error} (is HOME right?)"));
                 let error = Sentence(&error);
+                complain(format_args!("cannot install the interface: {error} (is HOME right?)"));
                 ExitCode::from(FAILED)
             }
         };

@@ -1,7 +1,6 @@
 //! Ends that the tunnel comes to by itself: those of `--stop-after`, and a reader who leaves.
 
 use std::io;
-use std::num::NonZero;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,7 +10,7 @@ use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::{Interest, Sink};
 use tcp_tunn::tunnel::Handle;
 
-use super::values::{count, size, some_duration};
+use super::ranges::Range;
 
 /// One condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +30,17 @@ impl StopAfter {
 
 /// Reads `KEY:VALUE`.
 pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
-    let number = |value: &str| count(value).map(NonZero::get);
+    let number = |key: &str, value: &str| Range::of("stop-after", key).parse(value);
     match input.split_once(':') {
-        Some(("duration", value)) => some_duration(value).map(StopAfter::Duration),
-        Some(("size", value)) => size(value).map(|bytes| StopAfter::Size(bytes.get())),
-        Some(("packets", value)) => number(value).map(StopAfter::Packets),
-        Some(("connections", value)) => number(value).map(StopAfter::Connections),
-        _ => Err(format!(
-            "invalid condition '{input}' (expected duration:, size:, packets: or connections:, \
-             such as 'duration:90s')"
-        )),
+        Some(("duration", value)) => {
+            number("duration:", value).map(|nanos| StopAfter::Duration(Duration::from_nanos(nanos)))
+        }
+        Some(("size", value)) => number("size:", value).map(StopAfter::Size),
+        Some(("packets", value)) => number("packets:", value).map(StopAfter::Packets),
+        Some(("connections", value)) => number("connections:", value).map(StopAfter::Connections),
+        _ => Err("unknown condition (expected duration:, size:, packets: or connections:, such \
+                  as 'duration:90s')"
+            .to_owned()),
     }
 }
 
@@ -112,9 +112,9 @@ mod tests {
             ("90s", "expected duration:"),
             ("files:3", "expected duration:"),
             ("duration:90", "missing unit"),
-            ("packets:0", "invalid number '0'"),
-            ("connections:many", "invalid number 'many'"),
-            ("size:", "invalid size ''"),
+            ("packets:0", "must be more than 0"),
+            ("connections:many", "not a number"),
+            ("size:", "not a number"),
         ] {
             assert!(stop_after(input).expect_err(input).contains(words), "{input}");
         }

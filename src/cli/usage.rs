@@ -61,11 +61,18 @@ mod tests {
         for (line, words) in [
             ("", "nothing to relay (give '--from ADDR --to ADDR'"),
             ("--form :1 --to h:1", "unexpected argument '--form' found (a similar argument exists"),
-            ("--from 127.0.0.1:0 --to h", "for '--to <ADDR>': missing port in 'h' (try 'h:80')"),
+            ("--from 127.0.0.1:0 --to h", "'h' for '--to <ADDR>': missing port (try 'h:80')"),
             ("--from h:1 --to h:2 --from h:3", "2 --from but 1 --to (give"),
-            ("--from h:1 --to h:2 --connect-timeout 5", "missing unit in '5' (try '5s')"),
-            ("--from h:1 --to h:2 --idle-timeout -1", "invalid duration '-1' (must be positive"),
-            ("--from h:1 --to h:2 --sink-buffer lots", "invalid size 'lots'"),
+            ("--from h:1 --to h:2 --connect-timeout 5", "missing unit (try '5s')"),
+            (
+                "--from h:1 --to h:2 --idle-timeout -1",
+                "'-1' for '--idle-timeout <DUR>': must be positive",
+            ),
+            (
+                "--from h:1 --to h:2 --idle-timeout --pcap x",
+                "value is required for '--idle-timeout",
+            ),
+            ("--from h:1 --to h:2 --sink-buffer lots", "not a number (expected 1 to"),
             ("--from h:1 --to h:2 --on-slow-sink wait", "(expected block or drop)"),
         ] {
             let args = ["tcp_tunn"].into_iter().chain(line.split_whitespace());

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::options::{OnSlow, SinkOptions, SinkStats};
+use super::options::{BUFFER_BYTES, OnSlow, SinkOptions, SinkStats};
 use super::{Interest, Kept, Sink};
 use crate::event::{Direction, Event, EventKind, Leg};
 
@@ -105,7 +105,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(options: SinkOptions, sink: &dyn Sink) -> (Self, mpsc::Receiver<Message>) {
         let (queue, incoming) = mpsc::channel();
-        let capacity = options.buffer_bytes.clamp(OPEN_COST, u32::MAX as usize);
+        let capacity = options.buffer_bytes.clamp(OPEN_COST, *BUFFER_BYTES.end() as usize);
         let interest = sink.interest();
         let lane = Self {
             options,

@@ -20,7 +20,7 @@ pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub use decrypting::Decrypting;
 pub(crate) use feeder::words_of;
 pub use file::create_file;
-pub use options::{OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
+pub use options::{BUFFER_BYTES, OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 

@@ -1,6 +1,7 @@
 //! How a sink is fed, and what became of it.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 /// What becomes of data when a sink's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum OnError {
     /// The tunnel and the other sinks go on.
     Detach,
 }
+
+/// [`SinkOptions::buffer_bytes`]; at least room for the opening of a connection is taken.
+pub const BUFFER_BYTES: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// How a sink is fed.
 ///

@@ -16,7 +16,7 @@ use super::listen::listen;
 use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
-use super::ranges::{MAX_CONNECTIONS, WORKERS, clamp};
+use super::ranges::{KEEPALIVE, WORKERS, clamp, clamp_time};
 use super::routing::{Route, Target};
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
@@ -121,7 +121,8 @@ impl Builder {
 
     /// Sets how servers are reached. By default directly.
     pub fn outgoing(mut self, outgoing: Outgoing) -> Self {
-        self.outgoing = outgoing;
+        let keepalive = outgoing.keepalive.map(|after| clamp_time(&KEEPALIVE, after));
+        self.outgoing = Outgoing { keepalive, ..outgoing };
         self
     }
 
@@ -132,10 +133,10 @@ impl Builder {
         self
     }
 
-    /// Sets the bounds. By default those of [`Limits::default`].
+    /// Sets the bounds. By default those of [`Limits::default`]. What is outside of its
+    /// [range](super::ranges) counts as the nearer end.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self.limits.max_connections = clamp(&MAX_CONNECTIONS, self.limits.max_connections);
+        self.limits = limits.within_ranges();
         self
     }
 

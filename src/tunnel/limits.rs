@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::ranges::{MAX_CONNECTIONS, SHUTDOWN_TIMEOUT, TIMEOUT, clamp, clamp_time};
+
 /// What a tunnel allows. Each has a default that fits interactive use.
 ///
 /// ```
@@ -43,6 +45,18 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same, each moved into its range.
+    pub(super) fn within_ranges(self) -> Self {
+        let timeout = |value| clamp_time(&TIMEOUT, value);
+        Self {
+            connect_timeout: timeout(self.connect_timeout),
+            idle_timeout: self.idle_timeout.map(timeout),
+            half_close_timeout: timeout(self.half_close_timeout),
+            max_connections: clamp(&MAX_CONNECTIONS, self.max_connections),
+            shutdown_timeout: clamp_time(&SHUTDOWN_TIMEOUT, self.shutdown_timeout),
+        }
+    }
+
     /// The same with another [`connect_timeout`](field@Self::connect_timeout).
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -76,5 +90,25 @@ impl Limits {
     pub const fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.shutdown_timeout = timeout;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_outside_of_a_range_count_as_its_nearer_end() {
+        let limits = |timeout, max_connections| Limits {
+            connect_timeout: timeout,
+            idle_timeout: Some(timeout),
+            half_close_timeout: timeout,
+            max_connections,
+            shutdown_timeout: timeout,
+        };
+        let (least, most) = (*TIMEOUT.start(), *TIMEOUT.end());
+        let none = limits(Duration::ZERO, 0).within_ranges();
+        assert_eq!(none, limits(least, 1).shutdown_timeout(Duration::ZERO));
+        assert_eq!(limits(Duration::MAX, usize::MAX).within_ranges(), limits(most, 1_000_000));
     }
 }

@@ -25,7 +25,7 @@ pub struct Outgoing {
     /// are not reached.
     pub bind: Option<SocketAddr>,
     /// Has the kernel ask a peer that is silent for this long whether it is still there, on both
-    /// sides. By default peers are not asked.
+    /// sides: from 1 to 32,767 seconds. By default peers are not asked.
     pub keepalive: Option<Duration>,
     /// Tells each server who its client is, by a header of the PROXY protocol before the client's
     /// bytes.
