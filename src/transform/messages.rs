@@ -94,6 +94,8 @@ impl<F: Framer, H: Transform> Messages<F, H> {
         self.needed = 0;
         while used < bytes.len() && !output.is_ended() {
             let left = &bytes[used..];
+            // No more than a message may have, or what is found would depend on how bytes arrive.
+            let left = &left[..left.len().min(self.max)];
             match self.framer.find(left)? {
                 Found::Need(len) | Found::Message(len) if len > self.max => {
                     return Err(FramingError::TooLong { max: self.max }.into());
