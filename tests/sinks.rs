@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use tcp_tunn::event::{CloseReason, Direction, Event, EventKind, Leg};
-use tcp_tunn::sink::{Interest, OnError, OnSlow, Sink, SinkOptions, SinkReport};
+use tcp_tunn::sink::{Interest, Kept, OnError, OnSlow, Sink, SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Limits, Summary, Tunnel};
 
 use crate::support::bytes::bytes;
 use crate::support::end::patient;
-use crate::support::events::{Events, check_contract};
+use crate::support::events::{Events, PATIENCE, check_contract};
 use crate::support::tunnel::Running;
 
 /// A sink that does in `record` what it was made of.
@@ -168,6 +168,53 @@ fn sink_that_fails_stops_the_tunnel_and_resets_what_is_open() {
     assert_eq!(report.error.as_ref().unwrap().kind(), io::ErrorKind::StorageFull);
     assert_eq!(report.dropped_bytes, summary.counts.totals.client_to_server.received);
     check_contract(&events.all());
+}
+
+/// A sink that fails at the first data, and then takes its time to save what it can.
+struct FailsSlowly {
+    failed: Sender<()>,
+    gate: Receiver<()>,
+}
+
+impl Sink for FailsSlowly {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        if is_data(event) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn salvage(&mut self) -> Option<Kept> {
+        let _ = self.failed.send(());
+        let _ = self.gate.recv();
+        None
+    }
+}
+
+#[test]
+fn byte_after_the_failing_write_is_not_relayed() {
+    for (on_slow, buffer_bytes) in [(OnSlow::Block, 1), (OnSlow::Drop, 10_000)] {
+        let (failed, has_failed) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let builder = Tunnel::builder("127.0.0.1:0", server.local_addr().unwrap());
+        let options = options(on_slow, OnError::Stop, buffer_bytes);
+        let tunnel = Running::start(builder.sink_with(options, FailsSlowly { failed, gate }));
+        let mut client = patient(tunnel.connect());
+        let mut server = patient(server.accept().unwrap().0);
+        client.write_all(b"first").unwrap();
+        has_failed.recv_timeout(PATIENCE).unwrap();
+        // The connection may be reset by now.
+        let _ = client.write_all(b"second");
+        let (mut heard, mut buffer) = (0, [0; 64]);
+        let ended = loop {
+            match server.read(&mut buffer) {
+                Ok(len) if len > 0 && heard <= b"first".len() => heard += len,
+                other => break other,
+            }
+        };
+        assert!(heard <= b"first".len(), "{heard} bytes passed");
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        drop(open);
+        assert!(report(&tunnel.ended()).error.is_some());
+    }
 }
 
 #[test]

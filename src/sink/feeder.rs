@@ -82,6 +82,13 @@ impl Feeder {
         on_failure: impl FnOnce(&io::Error),
     ) -> Option<io::Error> {
         let fed = guarded(|| self.feed(clock));
+        let mut on_failure = Some(on_failure);
+        // First of all: what is let go below may pass unrecorded.
+        if let Err(error) = &fed
+            && let Some(on_failure) = on_failure.take()
+        {
+            on_failure(error);
+        }
         // Nobody may wait for room that will never come.
         self.free.close();
         let kept = if fed.is_err() { self.salvage() } else { None };
@@ -92,7 +99,9 @@ impl Feeder {
             Ok(())
         });
         let error = fed.and(gone).err()?;
-        on_failure(&error);
+        if let Some(on_failure) = on_failure {
+            on_failure(&error);
+        }
         match kept {
             Some(kept) => {
                 at_hand.iter().for_each(|event| dropped.count_event(event));

@@ -298,6 +298,10 @@ impl<'a> Driver<'a> {
         if port.write_waits {
             return false;
         }
+        // What is left of a chunk does not pass either once everything is to end.
+        if self.worker.shared.phases.get() >= Phase::Ending {
+            return false;
+        }
         let Poll::Ready(result) = write.poll_write(socket, context) else {
             port.write_waits = true;
             return false;
