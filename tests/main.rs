@@ -6,6 +6,7 @@ mod bounds;
 mod capture;
 #[cfg(feature = "cli")]
 mod cli;
+mod clock;
 mod confinement;
 mod console;
 mod contract;
