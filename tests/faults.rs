@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use tempfile::tempdir;
 
 use crate::support::bytes::bytes;
-use crate::support::confined::confined;
+use crate::support::confined::{NOBODY, confined};
 use crate::support::end::patient;
 use crate::support::oracle::{self, Expect};
 use crate::support::process::{Ended, Process};
@@ -266,8 +266,7 @@ fn refuses(args: &[&str], words: &[&str]) {
 
 #[test]
 fn privileged_port_is_refused_in_one_line() {
-    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if !confined(&format!("exec unshare --net {nobody}")) {
+    if !confined(&format!("exec unshare --net {NOBODY}")) {
         return;
     }
     let words = ["cannot listen on 0.0.0.0:80: Permission denied", "such as 8080)"];

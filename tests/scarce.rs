@@ -9,7 +9,7 @@ use tcp_tunn::event::{CloseReason, EventKind};
 use tcp_tunn::tunnel::{Limits, Tunnel};
 
 use crate::support::bytes::bytes;
-use crate::support::confined::confined;
+use crate::support::confined::{NOBODY, confined};
 use crate::support::end::patient;
 use crate::support::events::check_contract;
 use crate::support::skip::skip;
@@ -151,8 +151,7 @@ fn bind_error(from: &str) -> String {
 
 #[test]
 fn privileged_port_is_refused() {
-    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if !confined(&format!("exec unshare --net {nobody}")) {
+    if !confined(&format!("exec unshare --net {NOBODY}")) {
         return;
     }
     let error = bind_error("0.0.0.0:80");

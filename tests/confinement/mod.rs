@@ -10,15 +10,13 @@ use std::thread;
 use tcp_tunn::tunnel::{Backend, Tunnel};
 
 use crate::support::bytes::bytes;
-use crate::support::confined::{confined, is_confined};
+use crate::support::confined::{NOBODY, confined, is_confined};
 use crate::support::end::patient;
 use crate::support::events::{Events, check_contract};
-use crate::support::skip::{skip, skip_without_kernel_feature};
+use crate::support::skip::{skip_without_kernel_feature, skip_without_root};
 use crate::support::tunnel::Running;
 
 const LOCAL: &str = "127.0.0.1:0";
-/// What a user without rights is called in numbers.
-const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 /// A server that returns what each client has sent, once the client has closed its side.
 fn echo_server() -> String {
@@ -153,7 +151,7 @@ impl Sysctl {
             return None;
         };
         if let Err(error) = std::fs::write(path, value) {
-            skip(&format!("cannot write {path}: {error}"));
+            skip_without_root(&format!("cannot write {path}: {error}"));
             return None;
         }
         Some(Self { path, before })

@@ -2,7 +2,12 @@
 
 use std::process::Command;
 
+use rustix::process::geteuid;
+
 use super::skip::skip;
+
+/// Shell text that makes the user one without rights.
+pub(crate) const NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 const INSIDE: &str = "TCP_TUNN_TEST_CONFINED";
 
@@ -19,6 +24,7 @@ pub(crate) fn confined(confine: &str) -> bool {
     if is_confined() {
         return true;
     }
+    let confine = if geteuid().is_root() { confine.to_owned() } else { without_root(confine) };
     let shell = |what: &str| {
         let mut command = Command::new("sh");
         command.args(["-ec", &format!("{confine} \"$@\""), "sh"]).arg(what);
@@ -41,4 +47,30 @@ pub(crate) fn confined(confine: &str) -> bool {
     print!("{out}{err}");
     assert!(ran.status.success() && out.contains("1 passed"), "it failed under: {confine}");
     false
+}
+
+/// The same for a user who is not root, and is nobody in particular: the user is root within a
+/// user namespace, and has no rights at all where root would become [`NOBODY`].
+fn without_root(confine: &str) -> String {
+    let confine = confine.replace(&format!("exec {NOBODY}"), "exec");
+    let confine = confine.replace(NOBODY, "setpriv --bounding-set=-all");
+    match confine.contains("--user") {
+        true => confine,
+        false => confine.replace("unshare ", "unshare --user --map-root-user "),
+    }
+}
+
+#[test]
+fn confinement_of_root_becomes_one_of_a_user() {
+    for (of_root, of_user) in [
+        (format!("exec {NOBODY}"), "exec"),
+        (format!("exec {NOBODY} unshare --user --mount"), "exec unshare --user --mount"),
+        ("exec unshare --net sh".to_owned(), "exec unshare --user --map-root-user --net sh"),
+        (
+            format!("exec unshare --net {NOBODY}"),
+            "exec unshare --user --map-root-user --net setpriv --bounding-set=-all",
+        ),
+    ] {
+        assert_eq!(without_root(&of_root), of_user);
+    }
 }

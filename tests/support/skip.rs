@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
+use rustix::process::geteuid;
+
 /// Where `scripts/test.sh` wants a line for each test that was skipped.
 const SKIPPED: &str = "TCP_TUNN_SKIPPED";
 
@@ -12,6 +14,17 @@ const SKIPPED: &str = "TCP_TUNN_SKIPPED";
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "must not be skipped: {why}");
     record(why);
+}
+
+/// Skips the test of this thread because only root can do this, and the user is another. Root has
+/// to be able to.
+#[track_caller]
+pub(crate) fn skip_without_root(what: &str) {
+    if geteuid().is_root() {
+        skip(what);
+    } else {
+        record(&format!("needs root: {what}"));
+    }
 }
 
 /// Skips the test of this thread because the kernel lacks a feature, which no setup can change.
