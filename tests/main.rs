@@ -49,6 +49,8 @@ mod rotation;
 mod run;
 mod scarce;
 #[cfg(feature = "cli")]
+mod scopes;
+#[cfg(feature = "cli")]
 mod signals;
 mod sinks;
 #[cfg(feature = "cli")]

@@ -101,6 +101,15 @@ pub(crate) fn interface_number(name: &str) -> Option<u32> {
     rustix::net::netdevice::name_to_index(&socket, name).ok()
 }
 
+/// The name of the interface with this number, if there is one.
+pub(crate) fn interface_name(number: u32) -> Option<String> {
+    if number == 0 {
+        return None;
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    rustix::net::netdevice::index_to_name(&socket, number).ok()
+}
+
 /// Whether `ip` is one of this machine's addresses.
 pub(crate) fn is_own_address(ip: IpAddr) -> bool {
     ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()

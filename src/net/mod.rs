@@ -32,8 +32,8 @@ mod uring;
 
 pub(crate) use chunk::Chunk;
 pub(crate) use connect::{
-    ConnectOptions, can_send_to, connect_tcp, connect_unix, interface_number, is_own_address,
-    reserve_source,
+    ConnectOptions, can_send_to, connect_tcp, connect_unix, interface_name, interface_number,
+    is_own_address, reserve_source,
 };
 pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;

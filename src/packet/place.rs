@@ -75,6 +75,8 @@ pub(super) fn host_name(target: &str) -> Option<&str> {
         return Some(target);
     }
     let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    // A link-local address may have its interface's name in it.
+    let host = host.split_once('%').map_or(host, |(address, _)| address);
     host.trim_matches(['[', ']']).parse::<IpAddr>().is_err().then_some(host)
 }
 

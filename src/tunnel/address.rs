@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -34,6 +34,13 @@ use thiserror::Error;
 pub enum Address {
     /// An IP address and a port.
     Ip(SocketAddr),
+    /// A link-local IPv6 address, and its interface by name.
+    Scoped {
+        /// The address and the port; its scope is the interface's number.
+        address: SocketAddrV6,
+        /// The interface, as it was written.
+        interface: String,
+    },
     /// A host name, resolved whenever it is used, and a port.
     Name {
         /// The host's name.
@@ -54,11 +61,17 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
+            Self::Scoped { address, interface } => scoped(address, interface).fmt(f),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
             Self::Any { port } => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// The address with the name of its interface, not the number.
+pub(super) fn scoped(address: &SocketAddrV6, interface: &str) -> impl fmt::Display {
+    format!("[{}%{interface}]:{}", address.ip(), address.port())
 }
 
 /// An address that makes no sense. Its text names the address and what to write instead.
@@ -174,7 +187,11 @@ impl Address {
     pub fn into_target(self) -> Result<Self, AddressError> {
         match self {
             Self::Ip(address) if address.port() != 0 => Ok(self),
-            Self::Ip(_) | Self::Name { port: 0, .. } | Self::Any { port: 0 } => {
+            Self::Scoped { address, .. } if address.port() != 0 => Ok(self),
+            Self::Ip(_)
+            | Self::Scoped { .. }
+            | Self::Name { port: 0, .. }
+            | Self::Any { port: 0 } => {
                 Err(AddressError::new(self.to_string(), AddressProblem::ZeroPort))
             }
             target => Ok(target),
@@ -232,7 +249,7 @@ mod tests {
 
     #[test]
     fn port_zero_is_for_listeners() {
-        for zero in ["127.0.0.1:0", "h:0", ":0"] {
+        for zero in ["127.0.0.1:0", "[fe80::1%lo]:0", "h:0", ":0"] {
             let address: Address = zero.parse().expect(zero);
             let error = address.into_target().expect_err(zero);
             assert_eq!(error.problem(), &AddressProblem::ZeroPort, "{zero}");

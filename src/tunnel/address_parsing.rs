@@ -153,7 +153,10 @@ fn scoped(input: &str) -> Option<Result<Address, AddressProblem>> {
     let Some(scope) = net::interface_number(name) else {
         return Some(Err(AddressProblem::UnknownInterface { name: name.to_owned() }));
     };
-    Some(port(number).map(|port| Address::Ip(SocketAddrV6::new(ip, port, 0, scope).into())))
+    Some(port(number).map(|port| Address::Scoped {
+        address: SocketAddrV6::new(ip, port, 0, scope),
+        interface: name.to_owned(),
+    }))
 }
 
 /// `::1:80` and `[::1]`: what is meant is clear, what is missing too.
@@ -214,7 +217,7 @@ mod tests {
             ("8080", "127.0.0.1:8080"),
             ("localhost:8080", "localhost:8080"),
             ("[fe80::1%1]:80", "[fe80::1%1]:80"),
-            ("[fe80::1%lo]:80", "[fe80::1%1]:80"),
+            ("[fe80::1%lo]:80", "[fe80::1%lo]:80"),
             ("http://example.com", "example.com:80"),
             ("http://example.com:8000/a/b?c#d", "example.com:8000"),
             ("HTTPS://example.com/", "example.com:443"),

@@ -1,5 +1,6 @@
 //! Reaching the upstream of a connection.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::address::scoped;
 use super::backoff::Backoff;
 use crate::event::{CloseReason, Connected, Endpoint};
 use crate::net::{self, ConnectOptions, Socket};
@@ -28,6 +30,17 @@ impl From<&Candidate> for Endpoint {
     }
 }
 
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Tcp(SocketAddr::V6(address)) = self
+            && let Some(interface) = net::interface_name(address.scope_id())
+        {
+            return scoped(address, &interface).fmt(f);
+        }
+        Endpoint::from(self).fmt(f)
+    }
+}
+
 /// Connects to the first candidate that answers, each within `limit`; the last one's failure
 /// when none does. May be dropped at any time.
 pub(super) async fn connect(
@@ -42,7 +55,7 @@ pub(super) async fn connect(
             Ok(Err(error)) => reason = reason_of(&error),
             Err(_) => reason = CloseReason::ConnectTimeout,
         }
-        tracing::debug!("connect to {}: {reason}", Endpoint::from(candidate));
+        tracing::debug!("connect to {candidate}: {reason}");
     }
     Err(reason)
 }
@@ -63,8 +76,7 @@ async fn connect_when_possible(
         };
         match result {
             Err(error) if is_scarcity(&error, candidate) => {
-                let (to, error) = (Endpoint::from(candidate), Sentence(&error));
-                tracing::debug!("connect to {to}: {error}, waiting");
+                tracing::debug!("connect to {candidate}: {}, waiting", Sentence(&error));
                 backoff.wait().await;
             }
             result => return result,

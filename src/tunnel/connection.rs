@@ -70,6 +70,7 @@ async fn find(worker: &Worker, arrival: &Arrival) -> (Found, Option<Endpoint>) {
     let early = tokio::time::timeout(OPEN_AT_ONCE, &mut resolving).await.ok();
     let server = match (&arrival.wanted, &early) {
         (Address::Ip(address), _) => Some(Endpoint::Tcp(*address)),
+        (Address::Scoped { address, .. }, _) => Some(Endpoint::Tcp((*address).into())),
         (_, Some(Ok(found))) if is_direct && found.len() == 1 => found.first().map(Endpoint::from),
         _ => None,
     };

@@ -16,6 +16,8 @@ use crate::net;
 pub(super) struct ListeningSocket {
     pub(super) fd: OwnedFd,
     pub(super) endpoint: Endpoint,
+    /// The interface of a link-local address, where it was given by its name.
+    pub(super) interface: Option<String>,
     _file: Option<SocketFile>,
 }
 
@@ -52,6 +54,10 @@ pub(super) fn listen(
 ) -> Result<Vec<ListeningSocket>, BindError> {
     match address {
         Address::Ip(ip) => Ok(vec![listen_tcp(*ip, address, is_transparent)?]),
+        Address::Scoped { address: ip, interface } => {
+            let listening = listen_tcp((*ip).into(), address, is_transparent)?;
+            Ok(vec![ListeningSocket { interface: Some(interface.clone()), ..listening }])
+        }
         Address::Name { host, port } => {
             let resolved = (host.as_str(), *port).to_socket_addrs();
             let mut addresses: Vec<_> = resolved
@@ -93,7 +99,7 @@ fn listen_tcp(
 ) -> Result<ListeningSocket, BindError> {
     let bound = net::bind_tcp(ip, is_transparent).and_then(|fd| {
         let bound = net::bound_address(&fd)?.unwrap_or(ip);
-        Ok(ListeningSocket { fd, endpoint: bound.into(), _file: None })
+        Ok(ListeningSocket { fd, endpoint: bound.into(), interface: None, _file: None })
     });
     bound.map_err(|source| listen_error(source, address))
 }
@@ -107,7 +113,10 @@ fn listen_unix(path: &Path, address: &Address) -> Result<ListeningSocket, BindEr
     }
     let endpoint = Endpoint::Unix(Some(path.into()));
     match bound {
-        Ok(fd) => Ok(ListeningSocket { fd, endpoint, _file: Some(SocketFile::new(path)) }),
+        Ok(fd) => {
+            let _file = Some(SocketFile::new(path));
+            Ok(ListeningSocket { fd, endpoint, interface: None, _file })
+        }
         Err(source) => Err(listen_error(source, address)),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::address::scoped;
 use super::listen::ListeningSocket;
 use super::routing::Target;
 use crate::event::Endpoint;
@@ -40,7 +41,12 @@ impl Listening {
 
 impl fmt::Display for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.address(), self.target)
+        match (self.address(), &self.socket.interface) {
+            (Endpoint::Tcp(SocketAddr::V6(address)), Some(interface)) => {
+                write!(f, "{} -> {}", scoped(address, interface), self.target)
+            }
+            (address, _) => write!(f, "{address} -> {}", self.target),
+        }
     }
 }
 

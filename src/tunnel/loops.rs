@@ -82,6 +82,7 @@ fn circle(leads: &HashSet<(usize, usize)>, start: usize) -> Option<Vec<usize>> {
 fn evident(target: &Address) -> Vec<Candidate> {
     match target {
         Address::Ip(address) => vec![Candidate::Tcp(*address)],
+        Address::Scoped { address, .. } => vec![Candidate::Tcp((*address).into())],
         Address::Unix(path) => vec![Candidate::Unix(path.as_path().into())],
         Address::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
             here(*port).into()

@@ -91,8 +91,10 @@ impl Reach {
         let mut before = Bytes::new();
         if let Some(via) = &outgoing.via {
             before = self.through(via, &server).await?;
-            if let Address::Ip(address) = self.arrival.wanted {
-                connected.server = Endpoint::Tcp(address);
+            match self.arrival.wanted {
+                Address::Ip(address) => connected.server = Endpoint::Tcp(address),
+                Address::Scoped { address, .. } => connected.server = Endpoint::Tcp(address.into()),
+                _ => {}
             }
         }
         if let Some(version) = outgoing.send_proxy {

@@ -36,6 +36,7 @@ impl Resolver {
     pub(super) async fn resolve(&self, target: &Address) -> Result<Vec<Candidate>, CloseReason> {
         match target {
             Address::Ip(address) => Ok(vec![Candidate::Tcp(*address)]),
+            Address::Scoped { address, .. } => Ok(vec![Candidate::Tcp((*address).into())]),
             Address::Any { port } => Ok(here(*port).to_vec()),
             Address::Unix(path) => Ok(vec![Candidate::Unix(path.as_path().into())]),
             Address::Name { host, port } => {

@@ -105,6 +105,7 @@ impl Address {
     pub(super) fn destination(&self) -> Option<Destination> {
         match self {
             Self::Ip(address) => Some(Destination::Ip(*address)),
+            Self::Scoped { address, .. } => Some(Destination::Ip((*address).into())),
             Self::Name { host, port } => {
                 Some(Destination::Name { host: host.clone(), port: *port })
             }
