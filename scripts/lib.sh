@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # What bench.sh and soak.sh share. Sourced, from the package's root.
 
-out=target/bench
+out=${CARGO_TARGET_DIR:-target}/bench
 
 # profile NAME: whose programs are built and run, release or dev. A tunnel that was chosen stays.
 profile() {

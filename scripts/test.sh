@@ -15,6 +15,11 @@ readonly PACKAGES=(
 # An example with this line in its head needs nothing and ends by itself, so that it is run here.
 readonly RUNNABLE='^//! Runs by itself'
 
+if [[ -z ${CARGO_TARGET_DIR:-} && ! -w . ]]; then
+    export CARGO_TARGET_DIR=${TMPDIR:-/tmp}/tcp_tunn-target-$(id -u)
+    echo "test.sh: this checkout cannot be written; building in $CARGO_TARGET_DIR" >&2
+fi
+
 # The packages that are not installed, one a line.
 missing_packages() {
     local package
@@ -46,10 +51,13 @@ install_missing() {
 
 # Another reader of captures, from PyPI, kept out of the system's Python.
 install_scapy() {
-    local environment=$PWD/target/python
+    local environment=${CARGO_TARGET_DIR:-$PWD/target}/python
     if ! "$environment/bin/python" -c 'import scapy' 2>/dev/null; then
         python3 -m venv "$environment"
-        "$environment/bin/pip" install --quiet --disable-pip-version-check 'scapy>=2.6,<3'
+        "$environment/bin/pip" install --quiet --disable-pip-version-check 'scapy>=2.6,<3' || {
+            echo "scapy could not be installed from PyPI (try again with a network)" >&2
+            return 1
+        }
     fi
     export TCP_TUNN_PYTHON=$environment/bin/python
 }
