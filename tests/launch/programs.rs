@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::caught::{
     ClosedPort, Launcher, Ran, Running, command, echo_server, http_server, open_folder,
 };
+use crate::support::skip::skip_without_root;
 
 /// Runs a program against a server that answers, and against one that refuses.
 fn check(program: impl Fn(SocketAddr) -> Vec<String>) -> (Ran, Ran) {
@@ -206,6 +207,10 @@ fn git_over_http_is_caught() {
 /// Needs to be root, as sshd does.
 #[test]
 fn ssh_is_caught() {
+    if !rustix::process::geteuid().is_root() {
+        skip_without_root("sshd becomes the user who logs in");
+        return;
+    }
     let launcher = Launcher::new();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
