@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let events = chaos::events(choices);
     for (index, event) in events.iter().enumerate() {
         if index == events.len() / 2 {
-            let Ok(()) = conversations.settle(&mut watch);
+            let Ok(()) = conversations.flush_acks(&mut watch);
             let Ok(()) = conversations.resume(&mut late);
         }
         let Ok(()) = conversations.event(event, &mut watch);

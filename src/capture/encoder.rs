@@ -145,7 +145,7 @@ impl Encoder {
 
     /// Appends the acknowledgments that are still owed.
     pub(super) fn flush_acks(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
-        self.conversations.settle(&mut self.section.writing(blocks))
+        self.conversations.flush_acks(&mut self.section.writing(blocks))
     }
 
     /// Ends the section.

@@ -137,8 +137,11 @@ impl Conversation {
     }
 
     /// Acknowledges whatever is not, so that the streams can be resumed.
-    pub(super) fn settle<W: PacketWriter>(&mut self, at: &mut At<'_, W>) -> Result<(), W::Error> {
-        self.streams.iter_mut().try_for_each(|(_, stream)| stream.settle(at))
+    pub(super) fn flush_acks<W: PacketWriter>(
+        &mut self,
+        at: &mut At<'_, W>,
+    ) -> Result<(), W::Error> {
+        self.streams.iter_mut().try_for_each(|(_, stream)| stream.flush_acks(at))
     }
 
     /// Goes on with other sequence numbers; see [`Stream::renumber`].

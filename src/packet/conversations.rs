@@ -221,14 +221,14 @@ impl Conversations {
     /// # Errors
     ///
     /// What `writer` said.
-    pub fn settle<W: PacketWriter>(&mut self, writer: &mut W) -> Result<(), W::Error> {
+    pub fn flush_acks<W: PacketWriter>(&mut self, writer: &mut W) -> Result<(), W::Error> {
         let mut at = At { time: self.drawn, drawn: &mut self.drawn, writer };
-        self.live.values_mut().try_for_each(|conversation| conversation.settle(&mut at))
+        self.live.values_mut().try_for_each(|conversation| conversation.flush_acks(&mut at))
     }
 
     /// Gives every open connection new sequence numbers, so that a capture that begins now can be
     /// read together with the one before it: its handshakes do not look like repeated ones.
-    /// Between [`settle`](Self::settle) and [`resume`](Self::resume), where nobody reads on.
+    /// Between [`flush_acks`](Self::flush_acks) and [`resume`](Self::resume), where nobody reads on.
     pub fn renumber(&mut self) {
         // Later than all before, so that programs which merge captures keep the two apart.
         self.drawn.0 += 1;
@@ -238,7 +238,7 @@ impl Conversations {
 
     /// Draws every open connection anew as it stands, for a reader who has seen nothing so far:
     /// names, and handshakes whose sequence numbers are the current ones. Changes nothing;
-    /// [`settle`](Self::settle) for all older readers must have come before.
+    /// [`flush_acks`](Self::flush_acks) for all older readers must have come before.
     ///
     /// # Errors
     ///

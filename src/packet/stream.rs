@@ -257,7 +257,10 @@ impl Stream {
     }
 
     /// Acknowledges what is not, so that the stream can be [resumed](Self::resume).
-    pub(super) fn settle<W: PacketWriter>(&mut self, at: &mut At<'_, W>) -> Result<(), W::Error> {
+    pub(super) fn flush_acks<W: PacketWriter>(
+        &mut self,
+        at: &mut At<'_, W>,
+    ) -> Result<(), W::Error> {
         for side in [Side::Client, Side::Server] {
             self.acknowledge(at, side)?;
         }
@@ -328,7 +331,7 @@ impl Stream {
 
     /// Draws the stream anew as it stands, for a reader who has seen nothing of it: a handshake
     /// whose sequence numbers are the current ones, and the FINs that were. It must be
-    /// [settled](Self::settle).
+    /// [flushed](Self::flush_acks).
     pub(super) fn resume<W: PacketWriter>(
         &self,
         at: &mut At<'_, W>,

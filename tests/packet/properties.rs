@@ -98,7 +98,7 @@ proptest! {
         let resume_at = resume_at.index(events.len() + 1);
         for (index, event) in events.iter().enumerate() {
             if index == resume_at {
-                let Ok(()) = conversations.settle(&mut watch);
+                let Ok(()) = conversations.flush_acks(&mut watch);
                 let Ok(()) = conversations.resume(&mut late);
             }
             let Ok(()) = conversations.event(event, &mut watch);
@@ -115,7 +115,7 @@ fn acknowledgments_cover_shown_bytes_only() {
     let events = chaos::events(choices);
     for (index, event) in events.iter().enumerate() {
         if index == events.len() / 2 {
-            let Ok(()) = conversations.settle(&mut watch);
+            let Ok(()) = conversations.flush_acks(&mut watch);
             let Ok(()) = conversations.resume(&mut Watch::default());
         }
         let Ok(()) = conversations.event(event, &mut watch);

@@ -98,7 +98,7 @@ fn check(legs: Legs) {
     for event in &before {
         let Ok(()): Result<(), Infallible> = conversations.event(event, &mut old);
     }
-    let Ok(()) = conversations.settle(&mut old);
+    let Ok(()) = conversations.flush_acks(&mut old);
     let mut new = Capture::create(&new_path, WHOLE);
     let Ok(()) = conversations.resume(&mut new);
     for event in after.iter().flat_map(|talk| &talk.events) {
