@@ -4,17 +4,18 @@
 //! anything else. The guarantees that hold over a whole series of events stand in the
 //! [crate documentation](crate#the-event-contract).
 
+mod side;
 mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Not;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use side::{Direction, Leg, Side, View};
 pub use tls::{Tls, TlsState, Views};
 
 use crate::os_error::Sentence;
@@ -47,124 +48,6 @@ impl Timestamp {
     /// Nanoseconds from `earlier` to `self`, 0 where `earlier` is in fact the later one.
     pub const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// One of the two peers that talk through the tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Who connected to the tunnel.
-    Client,
-    /// Whom the tunnel connected to.
-    Server,
-}
-
-impl Not for Side {
-    type Output = Self;
-
-    fn not(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-impl Side {
-    /// `client` or `server`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Which way bytes travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// What the client says.
-    ClientToServer,
-    /// What the server says.
-    ServerToClient,
-}
-
-impl Direction {
-    /// The direction in which `side` speaks.
-    pub const fn from(side: Side) -> Self {
-        match side {
-            Side::Client => Self::ClientToServer,
-            Side::Server => Self::ServerToClient,
-        }
-    }
-
-    /// Who speaks in this direction.
-    pub const fn sender(self) -> Side {
-        match self {
-            Self::ClientToServer => Side::Client,
-            Self::ServerToClient => Side::Server,
-        }
-    }
-
-    /// Who listens in this direction.
-    pub const fn receiver(self) -> Side {
-        match self {
-            Self::ClientToServer => Side::Server,
-            Self::ServerToClient => Side::Client,
-        }
-    }
-}
-
-impl From<Side> for Direction {
-    fn from(side: Side) -> Self {
-        Self::from(side)
-    }
-}
-
-impl Not for Direction {
-    type Output = Self;
-
-    fn not(self) -> Self {
-        Self::from(self.receiver())
-    }
-}
-
-/// At which of the tunnel's two sockets bytes were seen.
-///
-/// Without a transform both legs carry the same bytes; they differ in time, and that difference
-/// is how long the tunnel and the receiver took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Leg {
-    /// As received from the sender of the direction.
-    Received,
-    /// As sent on to the receiver, recorded when the receiver's socket had taken it all.
-    Sent,
-}
-
-/// Which of a connection's two texts bytes belong to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum View {
-    /// What the sockets carried.
-    #[default]
-    Wire,
-    /// What TLS carried inside it. Where clear bytes came before TLS (STARTTLS), they belong to
-    /// this view too: it is one whole conversation.
-    Plain,
-}
-
-impl View {
-    /// `wire` or `plain`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Wire => "wire",
-            Self::Plain => "plain",
-        }
     }
 }
 

@@ -9,8 +9,8 @@ use super::known::Known;
 use super::lines::Lines;
 use super::options::{ConsoleOptions, Format};
 use super::time::Times;
-use crate::event::{ConnectionId, Event, EventKind};
-use crate::sink::{Interest, Sink, Views};
+use crate::event::{ConnectionId, Event, EventKind, Views};
+use crate::sink::{Interest, Sink};
 
 /// The output is written when this much has gathered, or the queue runs empty.
 const BATCH: usize = 256 * 1024;

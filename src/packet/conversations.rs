@@ -228,7 +228,8 @@ impl Conversations {
 
     /// Gives every open connection new sequence numbers, so that a capture that begins now can be
     /// read together with the one before it: its handshakes do not look like repeated ones.
-    /// Between [`flush_acks`](Self::flush_acks) and [`resume`](Self::resume), where nobody reads on.
+    /// Between [`flush_acks`](Self::flush_acks) and [`resume`](Self::resume), where nobody reads
+    /// on.
     pub fn renumber(&mut self) {
         // Later than all before, so that programs which merge captures keep the two apart.
         self.drawn.0 += 1;

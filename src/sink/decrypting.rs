@@ -5,11 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Interest, Kept, Sink, Views};
+use super::{Interest, Kept, Sink};
 use bytes::Bytes;
 
 use crate::event::{
-    ConnectionId, Direction, Event, EventKind, Leg, Timestamp, TlsState, Totals, View,
+    ConnectionId, Direction, Event, EventKind, Leg, Timestamp, TlsState, Totals, View, Views,
 };
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::{Observer, Seen};

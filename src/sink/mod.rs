@@ -24,8 +24,7 @@ pub use options::{BUFFER_BYTES, OnError, OnSlow, SinkOptions, SinkReport, SinkSt
 pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
 pub(crate) use tap::{Chunk, Missing, Tap};
 
-pub use crate::event::Views;
-use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp, Views};
 
 /// Which events a sink wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "tls")]
-use crate::sink::{Decrypting, Views};
+use crate::event::Views;
+#[cfg(feature = "tls")]
+use crate::sink::Decrypting;
 use crate::sink::{Sink, SinkOptions};
 
 /// By what the plaintext of TLS is shown, if it is.

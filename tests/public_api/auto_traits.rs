@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use tcp_tunn::{capture, console, event, ingress, launch, packet, sink, transform, tunnel};
+use tcp_tunn::{
+    capture, console, event, ingress, launch, os_error, packet, sink, tls, transform, tunnel,
+};
 
 /// Whether a type has a trait. An inherent constant that applies is chosen before that of a trait.
 macro_rules! has {
@@ -62,26 +64,32 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         console::summary::ConnectionTable, console::summary::TopConnections,
         event::BothTotals, event::CloseReason, event::Connected, event::ConnectionId,
         event::Direction, event::Endpoint, event::Event, event::EventKind, event::Leg, event::Open,
-        event::Process, event::Progress, event::Side, event::Timestamp, event::Totals, event::View,
+        event::Process, event::Progress, event::Side, event::Timestamp,
+        event::Tls, event::TlsState, event::Totals, event::View, event::Views,
         ingress::ConnectFailure, ingress::ConnectReply, ingress::Credentials,
         ingress::CredentialsError, ingress::Destination, ingress::Filter, ingress::Pattern,
-        ingress::PatternError, ingress::Progress<()>, ingress::ProxyHandshake, ingress::ProxyHeader,
+        ingress::PatternError, ingress::PatternProblem, ingress::Progress<()>,
+        ingress::ProxyHandshake, ingress::ProxyHeader,
         ingress::ProxyHeaderReader, ingress::ProxyRequest, ingress::ProxyVersion,
         ingress::ProxyVersionError, ingress::Rejection, ingress::Subject<'static>, ingress::Via,
-        ingress::ViaConnected, ingress::ViaError, ingress::ViaHandshake,
+        ingress::ViaConnected, ingress::ViaError, ingress::ViaHandshake, ingress::ViaProblem,
         launch::Attempt, launch::Child, launch::Command, launch::LaunchError, launch::Mechanism,
         launch::Process, launch::Request,
+        os_error::Sentence<'static>,
         packet::ConversationConfig, packet::Conversations, packet::Interface, packet::Legs,
         packet::Packet<'static>, packet::SegmentSize, packet::SegmentSizeError,
-        sink::Interest, sink::InterestedIn<()>, sink::Kept, sink::OnError, sink::OnSlow,
+        sink::Decrypting<()>, sink::Interest, sink::InterestedIn<()>, sink::Kept, sink::OnError,
+        sink::OnSlow,
         sink::Only<(), ()>, sink::OnlyConnections<(), ()>, sink::SinkOptions, sink::SinkReport,
         sink::SinkStats,
         sink::replay::ParseError,
+        tls::KeyLog, tls::Limits, tls::Observer, tls::Seen,
         transform::Delimiter, transform::FixedSize, transform::Found, transform::FramingError,
         transform::FromFn<()>, transform::LengthPrefix, transform::Lines,
         transform::Messages<(), ()>, transform::Output, transform::Pair, transform::Rest,
         transform::Step, transform::Whole<()>,
-        tunnel::Address, tunnel::AddressError, tunnel::Arrival, tunnel::Backend, tunnel::BindError,
+        tunnel::Address, tunnel::AddressError, tunnel::AddressProblem, tunnel::Arrival,
+        tunnel::Backend, tunnel::BindError,
         tunnel::Builder, tunnel::Catcher, tunnel::ChosenIo, tunnel::Counts, tunnel::Decision,
         tunnel::Handle, tunnel::Launched, tunnel::Limits, tunnel::Listening, tunnel::Outgoing,
         tunnel::RingError, tunnel::RunError, tunnel::Stats, tunnel::Summary, tunnel::Target,

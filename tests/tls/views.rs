@@ -75,7 +75,7 @@ fn conversation_that_is_clear_is_captured_in_each_view() {
     let url = format!("http://{}/page", server.address);
     for view in ["plain", "both"] {
         let path = folder.path().join(format!("{view}.pcapng"));
-        let options = ["-q", "--pcap", path.to_str().unwrap(), "--tls-view", view];
+        let options = ["--console", "json", "--pcap", path.to_str().unwrap(), "--tls-view", view];
         let (ran, _) = run(&options, &["curl", "-s", &url]);
         assert_eq!(String::from_utf8_lossy(&ran.stdout), PAGE);
         assert_eq!(judge(&path, &[]).completeness.len(), 1, "{view}");

@@ -24,7 +24,7 @@ fn cut(session: &Session, sizes: &[usize]) -> Session {
 #[test]
 fn single_bytes_give_the_same_plaintext() {
     for name in names() {
-        let session = Session::read(&name);
+        let session = Session::read(name);
         assert_eq!(cut(&session, &[1]).shown(), session.shown(), "{name}");
     }
 }
@@ -38,7 +38,7 @@ proptest! {
         sizes in prop::collection::vec(1..2000_usize, 1..20),
         clear in prop::bool::ANY,
     ) {
-        let mut session = Session::read(&name);
+        let mut session = Session::read(name);
         if clear {
             let clear: &[u8] = b"\x16\x03\x01\x16STARTTLS\r\n";
             session = session.after(&[(Direction::ClientToServer, clear)]);
@@ -52,7 +52,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         sizes in prop::collection::vec(1..2000_usize, 1..20),
     ) {
-        let mut session = Session::read(&name);
+        let mut session = Session::read(name);
         for (at, byte) in changes {
             let chunk = at.index(session.chunks.len());
             let mut bytes = session.chunks[chunk].1.to_vec();

@@ -1,7 +1,5 @@
 //! A recorded session, and what an observer makes of it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +9,17 @@ use bytes::Bytes;
 
 use crate::event::{Direction, Timestamp, Tls, TlsState};
 use crate::tls::{KeyLog, Limits, Observer, Seen};
+
+/// Reads the files of sessions when the tests are built.
+macro_rules! recorded {
+    ($($name:literal),* $(,)?) => {
+        [$((
+            $name,
+            include_str!(concat!("../../../../fixtures/tls/", $name, ".chunks")),
+            include_str!(concat!("../../../../fixtures/tls/", $name, ".keys")),
+        )),*]
+    };
+}
 
 /// What passed, chunk by chunk, and the keys; made by `scripts/record-tls.sh`.
 #[derive(Clone)]
@@ -31,24 +40,35 @@ pub(super) struct Shown {
     pub(super) secrets: Vec<String>,
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls")
-}
+/// The name, the chunks and the key log of each recorded session.
+const RECORDED: &[(&str, &str, &str)] = &recorded![
+    "tls12-aes-128",
+    "tls12-aes-256",
+    "tls12-cbc",
+    "tls12-chacha",
+    "tls12-renegotiated",
+    "tls12-resumed",
+    "tls12-rsa",
+    "tls13-aes-128",
+    "tls13-aes-256",
+    "tls13-chacha",
+    "tls13-client-cert",
+    "tls13-early",
+    "tls13-early-rejected",
+    "tls13-key-update",
+    "tls13-resumed",
+    "tls13-retry",
+];
 
 /// The names of all recorded sessions.
-pub(super) fn names() -> Vec<String> {
-    let entries = fs::read_dir(folder()).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> =
-        names.filter_map(|name| Some(name.strip_suffix(".chunks")?.to_owned())).collect();
-    names.sort();
-    assert!(names.len() >= 16, "{names:?}");
-    names
+pub(super) fn names() -> Vec<&'static str> {
+    RECORDED.iter().map(|(name, ..)| *name).collect()
 }
 
 impl Session {
     pub(super) fn read(name: &str) -> Self {
-        let read = |ending| fs::read_to_string(folder().join(format!("{name}.{ending}"))).unwrap();
+        let found = RECORDED.iter().find(|(recorded, ..)| *recorded == name);
+        let (_, chunks, keys) = found.expect(name);
         let chunk = |line: &str| {
             let (sender, bytes) = line.split_once(' ').unwrap();
             let direction = match sender {
@@ -57,8 +77,8 @@ impl Session {
             };
             (direction, Bytes::from(STANDARD.decode(bytes).unwrap()))
         };
-        let chunks = read("chunks").lines().map(chunk).collect();
-        Self { chunks, lines: read("keys").lines().map(str::to_owned).collect() }
+        let chunks = chunks.lines().map(chunk).collect();
+        Self { chunks, lines: keys.lines().map(str::to_owned).collect() }
     }
 
     /// The same with clear bytes before it.
