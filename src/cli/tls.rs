@@ -16,6 +16,7 @@ pub(super) struct TlsArgs {
     /// keys that a program logs. The connection itself is not changed. [default: off, and decrypt
     /// with run]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    #[arg(hide_short_help = true)]
     tls: Option<TlsMode>,
 
     /// Read the secrets of TLS connections from this key log

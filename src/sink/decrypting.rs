@@ -165,10 +165,12 @@ impl<S: Sink> Decrypting<S> {
         Ok(())
     }
 
-    /// Hands on the end of a direction or of a connection.
+    /// Hands on the end of a direction or of a connection, not before what was handed on last.
     fn end(&mut self, event: &Event) -> io::Result<()> {
         let id = event.connection;
+        let mut time = event.time;
         if let Some(watched) = self.connections.get_mut(&id) {
+            time = time.max(watched.last);
             match event.kind {
                 EventKind::Shutdown { direction, .. } => {
                     watched.observer.end(direction, &mut self.seen);
@@ -181,7 +183,7 @@ impl<S: Sink> Decrypting<S> {
             self.connections.remove(&id);
             self.waiting.remove(&id);
         }
-        self.sink.record(event)
+        self.sink.record(&Event { time, ..event.clone() })
     }
 
     /// Gives the sink what the observer saw.
@@ -289,7 +291,7 @@ impl<S: Sink> Sink for Decrypting<S> {
             self.connections.insert(id, watched);
             self.hand_on(id)?;
             for end in ends {
-                self.sink.record(&end)?;
+                self.end(&end)?;
             }
         }
         self.sink.finish()
@@ -307,3 +309,6 @@ impl<S: Sink> Sink for Decrypting<S> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
