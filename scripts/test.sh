@@ -85,6 +85,8 @@ run_tests() {
         TCP_TUNN_IO=epoll cargo nextest run --no-fail-fast --status-level slow \
             -E "binary(integration) and test(/$ON_SOCKETS/)"
     else
+        # As in .config/nextest.toml.
+        export RUST_TEST_THREADS=4
         cargo test --lib --bins --tests --no-fail-fast
         TCP_TUNN_IO=epoll cargo test --test integration --no-fail-fast
     fi
