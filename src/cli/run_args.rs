@@ -12,7 +12,8 @@ const RUN_NOTES: &str = "\
 Each TCP connection that CMD or one of its children makes goes through the tunnel, and is shown and
 captured with the address that it goes to. Nothing has to be set up, and no right is needed. Stdin,
 stdout, stderr, the terminal, signals and the exit status are CMD's; what is shown goes to stderr.
-SSLKEYLOGFILE is set for CMD, and the secrets that it writes there go into the capture.
+SSLKEYLOGFILE is set for CMD, so that the plaintext of its TLS is shown, and the secrets go into the
+capture; --tls off leaves it alone.
 
 Examples:
   Show what curl and a server send, and open it decrypted in Wireshark:
