@@ -14,9 +14,9 @@ use super::output::{Output, Place};
 use super::reserved_space::ReservedSpace;
 use super::secrets_block::push_block;
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp, View};
+use crate::tls::client_random::{DECISIVE, client_random};
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::keylog::Random;
-use crate::tls::random::{DECISIVE, client_random};
 
 /// How long packets wait for their keys at most.
 const WAIT: Duration = Duration::from_millis(200);

@@ -1,28 +1,28 @@
 //! Where events go: the [`Sink`] trait and the recorder that feeds sinks.
 
 mod adapters;
+mod connection_recorder;
 #[cfg(feature = "tls")]
 mod decrypting;
-mod feeder;
 pub(crate) mod file;
-mod lane;
 mod options;
+mod queue;
 mod recorder;
 pub mod replay;
-mod tap;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 use std::io;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
+pub(crate) use connection_recorder::{Chunk, ConnectionRecorder, SkippedSinks};
 #[cfg(feature = "tls")]
 pub use decrypting::Decrypting;
-pub(crate) use feeder::words_of;
 pub use file::create_file;
 pub use options::{BUFFER_BYTES, OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
-pub(crate) use recorder::{Recorder, SINKS_MAX, SinkThreads};
-pub(crate) use tap::{Chunk, Missing, Tap};
+pub(crate) use recorder::{Recorder, SINKS_MAX, StartedSinks};
+pub(crate) use thread::words_of;
 
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp, Views};
 

@@ -11,9 +11,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::feeder::Feeder;
-use super::lane::Lane;
 use super::options::{OnError, SinkOptions, SinkReport, SinkStats};
+use super::queue::SinkQueue;
+use super::thread::SinkThread;
 use super::{Interest, Sink};
 use crate::event::{Direction, Leg, Timestamp};
 use crate::os_error::Sentence;
@@ -27,7 +27,7 @@ pub(crate) const SINKS_MAX: usize = 64;
 /// Feeds all sinks of a tunnel. Clones feed the same sinks.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    lanes: Arc<[Lane]>,
+    queues: Arc<[SinkQueue]>,
     /// What any of them wants.
     pub(super) interest: Interest,
 }
@@ -40,15 +40,15 @@ impl Recorder {
         sinks: Vec<(SinkOptions, Box<dyn Sink>)>,
         clock: impl Fn() -> Timestamp + Clone + Send + 'static,
         on_failure: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<(Self, SinkThreads)> {
-        let mut lanes = Vec::new();
+    ) -> io::Result<(Self, StartedSinks)> {
+        let mut queues = Vec::new();
         let mut threads = Vec::new();
         for (options, sink) in sinks {
-            let (lane, incoming) = Lane::new(options, &*sink);
-            let feeder = Feeder::new(sink, incoming, &lane, lane.capacity / RELEASES);
-            let stop = lane.options.on_error == OnError::Stop;
+            let (queue, incoming) = SinkQueue::new(options, &*sink);
+            let thread = SinkThread::new(sink, incoming, &queue, queue.capacity / RELEASES);
+            let stop = queue.options.on_error == OnError::Stop;
             let on_failure = on_failure.clone();
-            let sink_name = lane.options.name.clone();
+            let sink_name = queue.options.name.clone();
             let on_failure = move |error: &io::Error| {
                 if stop {
                     on_failure();
@@ -57,36 +57,36 @@ impl Recorder {
                     tracing::warn!("{sink_name} has failed and gets nothing more: {error}");
                 }
             };
-            let has_ended = Arc::clone(&lane.has_ended);
+            let has_ended = Arc::clone(&queue.has_ended);
             let on_end = move || has_ended.store(true, Relaxed);
-            let (name, clock) = (&lane.options.name, clock.clone());
-            threads.push(SinkThread::start(name, feeder, clock, on_failure, on_end)?);
-            lanes.push(lane);
+            let (name, clock) = (&queue.options.name, clock.clone());
+            threads.push(StartedSink::start(name, thread, clock, on_failure, on_end)?);
+            queues.push(queue);
         }
-        let wants = |leg| lanes.iter().any(|lane: &Lane| lane.interest.wants(leg));
+        let wants = |leg| queues.iter().any(|queue: &SinkQueue| queue.interest.wants(leg));
         let (received, sent) = (wants(Leg::Received), wants(Leg::Sent));
         let interest = Interest { received, sent, ..Interest::LIFECYCLE };
-        Ok((Self { lanes: lanes.into(), interest }, SinkThreads(threads)))
+        Ok((Self { queues: queues.into(), interest }, StartedSinks(threads)))
     }
 
     /// The same with no sinks, for what is not to be recorded.
     pub(crate) fn without_sinks(&self) -> Self {
-        Self { lanes: Arc::new([]), interest: Interest::LIFECYCLE }
+        Self { queues: Arc::new([]), interest: Interest::LIFECYCLE }
     }
 
     /// From now on nobody waits for a slow sink; it misses what finds no room.
     pub(crate) fn stop_waiting(&self) {
-        self.lanes.iter().for_each(Lane::stop_waiting);
+        self.queues.iter().for_each(SinkQueue::stop_waiting);
     }
 
     /// How the queues are filled now.
     pub(crate) fn stats(&self) -> Vec<SinkStats> {
-        self.lanes.iter().map(Lane::stats).collect()
+        self.queues.iter().map(SinkQueue::stats).collect()
     }
 
     /// The ways to all sinks, each with its bit.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (u64, &Lane)> {
-        self.lanes.iter().enumerate().map(|(index, lane)| (1 << index, lane))
+    pub(super) fn queues(&self) -> impl Iterator<Item = (u64, &SinkQueue)> {
+        self.queues.iter().enumerate().map(|(index, queue)| (1 << index, queue))
     }
 
     /// Tells every sink that there are no more events, waits until it has finished, and tells
@@ -94,37 +94,37 @@ impl Recorder {
     /// left behind, as failed.
     pub(crate) fn finish(
         &self,
-        threads: SinkThreads,
+        threads: StartedSinks,
         mut patience: impl FnMut() -> Option<Duration>,
     ) -> Vec<SinkReport> {
-        self.lanes.iter().for_each(Lane::finish);
-        let report = |(lane, thread): (&Lane, SinkThread)| SinkReport {
-            name: lane.options.name.clone(),
+        self.queues.iter().for_each(SinkQueue::finish);
+        let report = |(queue, thread): (&SinkQueue, StartedSink)| SinkReport {
+            name: queue.options.name.clone(),
             error: thread.join(&mut patience),
-            dropped_events: lane.dropped.events(),
-            dropped_bytes: lane.dropped.bytes(),
-            dropped_to_server: lane.dropped.bytes_of(Direction::ClientToServer),
-            dropped_to_client: lane.dropped.bytes_of(Direction::ServerToClient),
+            dropped_events: queue.dropped.events(),
+            dropped_bytes: queue.dropped.bytes(),
+            dropped_to_server: queue.dropped.bytes_of(Direction::ClientToServer),
+            dropped_to_client: queue.dropped.bytes_of(Direction::ServerToClient),
         };
-        self.lanes.iter().zip(threads.0).map(report).collect()
+        self.queues.iter().zip(threads.0).map(report).collect()
     }
 }
 
 /// The sinks' threads, to be handed to [`Recorder::finish`].
-pub(crate) struct SinkThreads(Vec<SinkThread>);
+pub(crate) struct StartedSinks(Vec<StartedSink>);
 
-struct SinkThread {
+struct StartedSink {
     thread: JoinHandle<Option<io::Error>>,
     /// Disconnected when the thread has ended.
     ended: mpsc::Receiver<()>,
 }
 
-impl SinkThread {
+impl StartedSink {
     /// Starts to feed a sink; `on_failure` is called on its thread when it fails, `on_end` at its
     /// end.
     fn start(
         name: &str,
-        feeder: Feeder,
+        thread: SinkThread,
         clock: impl Fn() -> Timestamp + Send + 'static,
         on_failure: impl FnOnce(&io::Error) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
@@ -134,7 +134,7 @@ impl SinkThread {
         let name = format!("sink-{}", name.replace('\0', "?"));
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             let _ending = ending;
-            let error = feeder.run(&clock, on_failure);
+            let error = thread.run(&clock, on_failure);
             on_end();
             error
         })?;

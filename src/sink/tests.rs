@@ -55,7 +55,7 @@ impl<F: FnMut(&Event) -> io::Result<()> + Send> Sink for Does<F> {
 
 struct Recording {
     recorder: Recorder,
-    threads: SinkThreads,
+    threads: StartedSinks,
     /// Whether the tunnel was told to stop.
     failures: Receiver<()>,
 }
@@ -72,10 +72,10 @@ impl Recording {
         Self { recorder, threads, failures }
     }
 
-    async fn tap(&self) -> Tap {
+    async fn tap(&self) -> ConnectionRecorder {
         let nobody = Endpoint::Unix(None);
         let open = Open::new(nobody.clone(), nobody, "unix:/x");
-        Tap::open(self.recorder.clone(), ConnectionId(1), NOW, Arc::new(open)).await
+        ConnectionRecorder::open(self.recorder.clone(), ConnectionId(1), NOW, Arc::new(open)).await
     }
 
     fn finish(self) -> SinkReport {
@@ -88,7 +88,7 @@ fn chunk(len: usize) -> Chunk {
     Chunk { direction: Direction::ClientToServer, offset: 0, bytes }
 }
 
-fn close(tap: &Tap) {
+fn close(tap: &ConnectionRecorder) {
     let reason = CloseReason::Finished { first: Side::Client };
     tap.lifecycle(NOW, EventKind::Close { reason, totals: BothTotals::default() });
 }

@@ -4,12 +4,12 @@
 //! come plaintext, the facts of the handshake, or the reason why there is none. Pure, but for
 //! `follow`, which reads a key log while another program writes it.
 
+#[cfg(feature = "capture")]
+pub(crate) mod client_random;
 #[cfg(feature = "tls")]
 mod decrypt;
 pub(crate) mod follow;
 pub(crate) mod keylog;
-#[cfg(feature = "capture")]
-pub(crate) mod random;
 
 #[cfg(feature = "tls")]
 pub use decrypt::{Limits, Observer, Seen};

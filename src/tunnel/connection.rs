@@ -17,7 +17,7 @@ use super::shared::Worker;
 use super::transforming::Transforms;
 use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open};
 use crate::ingress::Subject;
-use crate::sink::Tap;
+use crate::sink::ConnectionRecorder;
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
@@ -45,7 +45,7 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let open = Arc::new(open.server(only).process(arrival.process.clone()));
     let recorder =
         if is_recorded { shared.recorder.clone() } else { shared.recorder.without_sinks() };
-    let tap = Tap::open(recorder, id, at, Arc::clone(&open)).await;
+    let tap = ConnectionRecorder::open(recorder, id, at, Arc::clone(&open)).await;
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));
     let closing = Closing { worker: &worker, id, tap: &tap, passed: &passed, closed: &closed };
@@ -99,7 +99,7 @@ fn is_recorded(worker: &Worker, arrival: &Arrival, server: Option<&Endpoint>) ->
 struct Closing<'a> {
     worker: &'a Worker,
     id: ConnectionId,
-    tap: &'a Tap,
+    tap: &'a ConnectionRecorder,
     passed: &'a Passed,
     closed: &'a Cell<bool>,
 }

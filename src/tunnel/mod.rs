@@ -17,14 +17,14 @@ mod error;
 mod handle;
 mod handshaking;
 mod hops;
-#[cfg(feature = "run")]
-mod launched;
 mod limits;
 mod listen;
 mod listening;
 mod loops;
 mod outgoing;
 mod phases;
+#[cfg(feature = "run")]
+mod program_connects;
 pub mod ranges;
 mod reaching;
 mod recording;
@@ -43,11 +43,11 @@ pub use catching::{Catcher, Caught};
 pub use counters::Counts;
 pub use error::{BindError, RingError, RunError};
 pub use handle::{Handle, Stats, Summary};
-#[cfg(feature = "run")]
-pub use launched::Launched;
 pub use limits::Limits;
 pub use listening::Listening;
 pub use outgoing::Outgoing;
+#[cfg(feature = "run")]
+pub use program_connects::Launched;
 pub use routing::{Arrival, Decision, Route, Target};
 pub use running::Tunnel;
 pub use worker_pool::ChosenIo;

@@ -11,26 +11,26 @@ use super::shared::Worker;
 use crate::event::{Connected, Direction, EventKind, Leg, Timestamp, View};
 use crate::net::Chunk;
 use crate::relay::{Emit, Input};
-use crate::sink::{self, Missing, Tap};
+use crate::sink::{self, ConnectionRecorder, SkippedSinks};
 
 /// Data that waits for room in a sink's queue.
 struct Pending {
     time: Timestamp,
     chunk: sink::Chunk,
-    as_received: Option<Missing>,
-    done: Pin<Box<dyn Future<Output = Missing>>>,
+    as_received: Option<SkippedSinks>,
+    done: Pin<Box<dyn Future<Output = SkippedSinks>>>,
 }
 
 /// The way from a connection to the counters and the sinks.
 pub(super) struct Recording<'a> {
     worker: &'a Worker,
-    tap: &'a Rc<Tap>,
+    tap: &'a Rc<ConnectionRecorder>,
     passed: &'a Passed,
     connected: Option<Arc<Connected>>,
     /// By direction, then leg.
     waiting: [[Option<Pending>; 2]; 2],
     /// What was received last in each direction, and which sinks missed it.
-    received: [(Option<Identity>, Missing); 2],
+    received: [(Option<Identity>, SkippedSinks); 2],
     /// Whether `Close` was recorded.
     closed: &'a Cell<bool>,
 }
@@ -41,7 +41,7 @@ type Identity = (usize, usize);
 impl<'a> Recording<'a> {
     pub(super) fn new(
         worker: &'a Worker,
-        tap: &'a Rc<Tap>,
+        tap: &'a Rc<ConnectionRecorder>,
         passed: &'a Passed,
         closed: &'a Cell<bool>,
     ) -> Self {
@@ -97,19 +97,19 @@ impl<'a> Recording<'a> {
                 let done = async move { tap.data(time, leg, waits, as_received).await };
                 let pending = Pending { time, chunk, as_received, done: Box::pin(done) };
                 self.waiting[direction as usize][leg as usize] = Some(pending);
-                self.note(direction, leg, identity, Missing::default());
+                self.note(direction, leg, identity, SkippedSinks::default());
                 None
             }
         }
     }
 
     /// Which sinks missed the same bytes when they were received, if they are the same.
-    fn as_received(&self, direction: Direction, leg: Leg, same: Identity) -> Option<Missing> {
+    fn as_received(&self, direction: Direction, leg: Leg, same: Identity) -> Option<SkippedSinks> {
         let (received, missing) = self.received[direction as usize];
         (leg == Leg::Sent && received == Some(same)).then_some(missing)
     }
 
-    fn note(&mut self, direction: Direction, leg: Leg, identity: Identity, missing: Missing) {
+    fn note(&mut self, direction: Direction, leg: Leg, identity: Identity, missing: SkippedSinks) {
         if leg == Leg::Received {
             self.received[direction as usize] = (Some(identity), missing);
         }

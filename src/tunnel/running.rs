@@ -25,7 +25,7 @@ use super::worker::{WorkerSetup, serve};
 use super::worker_pool::{ChosenIo, WorkerPool};
 use crate::ingress::Filter;
 use crate::net::{self, Backend, Io};
-use crate::sink::{Recorder, SINKS_MAX, Sink, SinkOptions, SinkThreads, words_of};
+use crate::sink::{Recorder, SINKS_MAX, Sink, SinkOptions, StartedSinks, words_of};
 use crate::transform::Codec;
 
 /// How long a sink may take to finish once everything is to end at once.
@@ -168,7 +168,7 @@ impl Tunnel {
         result.map(|()| summary)
     }
 
-    fn start(self) -> Result<(Arc<Shared>, SinkThreads, WorkerPool), RunError> {
+    fn start(self) -> Result<(Arc<Shared>, StartedSinks, WorkerPool), RunError> {
         if self.sinks.len() > SINKS_MAX {
             return Err(RunError::TooManySinks { count: self.sinks.len(), max: SINKS_MAX });
         }
@@ -219,7 +219,7 @@ impl Drop for AbortOnDrop {
 
 impl Shared {
     /// Waits for the sinks after the workers have ended.
-    fn finish(&self, threads: SinkThreads) -> Summary {
+    fn finish(&self, threads: StartedSinks) -> Summary {
         let mut aborted_at = None;
         let patience = || {
             (self.phases.get() >= Phase::Aborting).then(|| {

@@ -3,13 +3,13 @@
 mod aead;
 mod backlog;
 mod closed;
+mod find_hello;
 mod half;
 mod hello;
 mod messages;
 mod observer;
 mod reader;
 mod schedule;
-mod search;
 mod seen;
 mod session;
 mod suite;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::backlog::{Backlog, Piece};
 use super::closed::Closed;
+use super::find_hello::{self, Found};
 use super::hello::ClientHello;
 use super::messages::{self, Hello};
-use super::search::{self, Found};
 use super::seen::{Limits, Seen, later, wire};
 use super::session::Session;
 use crate::event::{Direction, Timestamp, TlsState};
@@ -82,7 +82,7 @@ impl Observer {
         match &mut self.state {
             State::Passing => wire(direction, at, vec![piece], seen),
             State::Searching { held, .. } if direction == Direction::ClientToServer => {
-                let is_other = held.len() == 0 && search::find(&piece.bytes) == Found::Nowhere;
+                let is_other = held.len() == 0 && find_hello::find(&piece.bytes) == Found::Nowhere;
                 let len = piece.bytes.len();
                 held.push(piece);
                 if is_other {
@@ -177,7 +177,7 @@ impl Observer {
         let mut from = 0;
         let bytes = held.peek(held.len());
         let hello = loop {
-            match search::find(&bytes[from..]) {
+            match find_hello::find(&bytes[from..]) {
                 Found::Nowhere => {
                     from = bytes.len();
                     break None;

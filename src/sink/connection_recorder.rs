@@ -3,23 +3,23 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::lane::{EVENT_COST, Lane, OPEN_COST, Reserved};
+use super::queue::{EVENT_COST, OPEN_COST, Reserved, SinkQueue};
 use super::recorder::Recorder;
 use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Open, Timestamp, View};
 use bytes::Bytes;
 
 /// Which sinks go without something: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Missing(u64);
+pub(crate) struct SkippedSinks(u64);
 
 /// Records the events of one connection; holds their order and their times.
-pub(crate) struct Tap {
+pub(crate) struct ConnectionRecorder {
     recorder: Recorder,
     connection: ConnectionId,
     last: Cell<Timestamp>,
     /// The sinks that were too slow to take even the connection's opening. They see nothing of
     /// the connection, so that a sink that hangs does not gather them without bound.
-    skipped: Cell<Missing>,
+    skipped: Cell<SkippedSinks>,
 }
 
 /// Bytes that passed one leg.
@@ -31,7 +31,7 @@ pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
 }
 
-impl Tap {
+impl ConnectionRecorder {
     /// Records the connection's first event, waiting for room as for data.
     pub(crate) async fn open(
         recorder: Recorder,
@@ -41,8 +41,8 @@ impl Tap {
     ) -> Self {
         let skipped = Cell::default();
         let tap = Self { recorder, connection, last: Cell::new(time), skipped };
-        let cost = |_: &Lane| Some(OPEN_COST);
-        let skipped = tap.reserve(Missing::default(), cost).await;
+        let cost = |_: &SinkQueue| Some(OPEN_COST);
+        let skipped = tap.reserve(SkippedSinks::default(), cost).await;
         tap.skipped.set(skipped);
         tap.send(time, EventKind::Open(open), skipped, cost);
         tap
@@ -70,11 +70,11 @@ impl Tap {
         time: Timestamp,
         leg: Leg,
         chunk: Chunk,
-        as_received: Option<Missing>,
-    ) -> Result<Missing, Chunk> {
+        as_received: Option<SkippedSinks>,
+    ) -> Result<SkippedSinks, Chunk> {
         let len = chunk.bytes.len();
         let missing = as_received.unwrap_or_else(|| self.skipped.get());
-        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
+        let cost = |queue: &SinkQueue| cost(queue, leg, len, as_received.is_some());
         match self.try_reserve(missing, cost) {
             Some(missing) => {
                 self.send_data(time, leg, chunk, missing, cost);
@@ -96,11 +96,11 @@ impl Tap {
         time: Timestamp,
         leg: Leg,
         chunk: Chunk,
-        as_received: Option<Missing>,
-    ) -> Missing {
+        as_received: Option<SkippedSinks>,
+    ) -> SkippedSinks {
         let len = chunk.bytes.len();
         let missing = as_received.unwrap_or_else(|| self.skipped.get());
-        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
+        let cost = |queue: &SinkQueue| cost(queue, leg, len, as_received.is_some());
         let missing = self.reserve(missing, cost).await;
         self.send_data(time, leg, chunk, missing, cost);
         missing
@@ -112,18 +112,18 @@ impl Tap {
         time: Timestamp,
         leg: Leg,
         chunk: Chunk,
-        as_received: Option<Missing>,
+        as_received: Option<SkippedSinks>,
     ) {
         let len = chunk.bytes.len();
-        let Missing(mut missing) = as_received.unwrap_or_else(|| self.skipped.get());
-        let cost = |lane: &Lane| cost(lane, leg, len, as_received.is_some());
-        for (bit, lane) in self.recorder.lanes() {
-            let wanted = cost(lane).filter(|_| missing & bit == 0);
-            if wanted.is_some_and(|cost| !matches!(lane.try_reserve(cost), Reserved::Taken)) {
+        let SkippedSinks(mut missing) = as_received.unwrap_or_else(|| self.skipped.get());
+        let cost = |queue: &SinkQueue| cost(queue, leg, len, as_received.is_some());
+        for (bit, queue) in self.recorder.queues() {
+            let wanted = cost(queue).filter(|_| missing & bit == 0);
+            if wanted.is_some_and(|cost| !matches!(queue.try_reserve(cost), Reserved::Taken)) {
                 missing |= bit;
             }
         }
-        self.send_data(time, leg, chunk, Missing(missing), cost);
+        self.send_data(time, leg, chunk, SkippedSinks(missing), cost);
     }
 
     fn send_data(
@@ -131,8 +131,8 @@ impl Tap {
         time: Timestamp,
         leg: Leg,
         Chunk { direction, offset, bytes }: Chunk,
-        missing: Missing,
-        cost: impl Fn(&Lane) -> Option<usize>,
+        missing: SkippedSinks,
+        cost: impl Fn(&SinkQueue) -> Option<usize>,
     ) {
         let view = View::Wire;
         self.send(time, EventKind::Data { direction, leg, view, offset, bytes }, missing, cost);
@@ -141,44 +141,44 @@ impl Tap {
     /// As [`reserve`](Self::reserve), but takes nothing and says `None` where it would wait.
     fn try_reserve(
         &self,
-        Missing(mut missing): Missing,
-        cost: impl Fn(&Lane) -> Option<usize>,
-    ) -> Option<Missing> {
-        for (bit, lane) in self.recorder.lanes() {
-            let Some(cost_here) = cost(lane).filter(|_| missing & bit == 0) else { continue };
-            match lane.try_reserve(cost_here) {
+        SkippedSinks(mut missing): SkippedSinks,
+        cost: impl Fn(&SinkQueue) -> Option<usize>,
+    ) -> Option<SkippedSinks> {
+        for (bit, queue) in self.recorder.queues() {
+            let Some(cost_here) = cost(queue).filter(|_| missing & bit == 0) else { continue };
+            match queue.try_reserve(cost_here) {
                 Reserved::Taken => {}
                 Reserved::LeftOut => missing |= bit,
                 Reserved::Full => {
-                    let taken = |&(other, _): &(u64, &Lane)| other < bit;
-                    for (other, lane) in self.recorder.lanes().take_while(taken) {
-                        if let Some(cost) = cost(lane).filter(|_| missing & other == 0) {
-                            lane.give_back(cost);
+                    let taken = |&(other, _): &(u64, &SinkQueue)| other < bit;
+                    for (other, queue) in self.recorder.queues().take_while(taken) {
+                        if let Some(cost) = cost(queue).filter(|_| missing & other == 0) {
+                            queue.give_back(cost);
                         }
                     }
                     return None;
                 }
             }
         }
-        Some(Missing(missing))
+        Some(SkippedSinks(missing))
     }
 
     /// Takes room for one event in the queues of all sinks for which it has a cost, beside those
     /// that are `missing` already; all that have to go without.
     async fn reserve(
         &self,
-        Missing(mut missing): Missing,
-        cost: impl Fn(&Lane) -> Option<usize>,
-    ) -> Missing {
-        for (bit, lane) in self.recorder.lanes() {
-            if let Some(cost) = cost(lane)
+        SkippedSinks(mut missing): SkippedSinks,
+        cost: impl Fn(&SinkQueue) -> Option<usize>,
+    ) -> SkippedSinks {
+        for (bit, queue) in self.recorder.queues() {
+            if let Some(cost) = cost(queue)
                 && missing & bit == 0
-                && !lane.reserve(cost).await
+                && !queue.reserve(cost).await
             {
                 missing |= bit;
             }
         }
-        Missing(missing)
+        SkippedSinks(missing)
     }
 
     /// Queues an event where room was reserved, and counts it elsewhere. It is not before the
@@ -187,27 +187,27 @@ impl Tap {
         &self,
         time: Timestamp,
         kind: EventKind,
-        Missing(missing): Missing,
-        cost: impl Fn(&Lane) -> Option<usize>,
+        SkippedSinks(missing): SkippedSinks,
+        cost: impl Fn(&SinkQueue) -> Option<usize>,
     ) {
         let time = time.max(self.last.get());
         self.last.set(time);
         let event = Event { connection: self.connection, time, kind };
-        for (bit, lane) in self.recorder.lanes() {
-            let Some(cost) = cost(lane) else { continue };
+        for (bit, queue) in self.recorder.queues() {
+            let Some(cost) = cost(queue) else { continue };
             if missing & bit == 0 {
-                lane.send(&event, cost);
+                queue.send(&event, cost);
             } else {
-                lane.dropped.count(&event);
+                queue.dropped.count(&event);
             }
         }
     }
 }
 
 /// What data of a leg takes of a sink's queue, `None` where the sink does not want it.
-fn cost(lane: &Lane, leg: Leg, len: usize, is_as_received: bool) -> Option<usize> {
-    lane.interest.wants(leg).then_some(match leg {
-        Leg::Sent if is_as_received && lane.interest.received => EVENT_COST,
+fn cost(queue: &SinkQueue, leg: Leg, len: usize, is_as_received: bool) -> Option<usize> {
+    queue.interest.wants(leg).then_some(match leg {
+        Leg::Sent if is_as_received && queue.interest.received => EVENT_COST,
         _ => EVENT_COST + len,
     })
 }

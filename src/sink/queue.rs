@@ -89,7 +89,7 @@ pub(super) enum Reserved {
 }
 
 /// The way to one sink.
-pub(super) struct Lane {
+pub(super) struct SinkQueue {
     pub(super) options: SinkOptions,
     pub(super) interest: Interest,
     pub(super) capacity: usize,
@@ -99,15 +99,15 @@ pub(super) struct Lane {
     /// The bytes that are free in the queue; closed when the sink has failed.
     pub(super) free: Arc<Semaphore>,
     /// Never has a permit; closed when nobody is to wait for room any more.
-    hurry: Semaphore,
+    closing: Semaphore,
 }
 
-impl Lane {
+impl SinkQueue {
     pub(super) fn new(options: SinkOptions, sink: &dyn Sink) -> (Self, mpsc::Receiver<Message>) {
         let (queue, incoming) = mpsc::channel();
         let capacity = options.buffer_bytes.clamp(OPEN_COST, *BUFFER_BYTES.end() as usize);
         let interest = sink.interest();
-        let lane = Self {
+        let queue = Self {
             options,
             interest,
             capacity,
@@ -115,9 +115,9 @@ impl Lane {
             has_ended: Arc::default(),
             queue,
             free: Arc::new(Semaphore::new(capacity)),
-            hurry: Semaphore::new(0),
+            closing: Semaphore::new(0),
         };
-        (lane, incoming)
+        (queue, incoming)
     }
 
     /// Takes room in the queue; false where the event must be left out.
@@ -128,7 +128,7 @@ impl Lane {
                 tokio::select! {
                     biased;
                     taken = self.free.acquire_many(permits) => taken.ok(),
-                    _ = self.hurry.acquire() => None,
+                    _ = self.closing.acquire() => None,
                 }
             }
             taken => taken.ok(),
@@ -144,7 +144,7 @@ impl Lane {
                 Reserved::Taken
             }
             Err(TryAcquireError::NoPermits)
-                if self.options.on_slow == OnSlow::Block && !self.hurry.is_closed() =>
+                if self.options.on_slow == OnSlow::Block && !self.closing.is_closed() =>
             {
                 Reserved::Full
             }
@@ -159,7 +159,7 @@ impl Lane {
 
     /// From now on nobody waits for room: what finds none is left out.
     pub(super) fn stop_waiting(&self) {
-        self.hurry.close();
+        self.closing.close();
     }
 
     /// What an event takes of the queue: no more than there is, or it would wait for ever.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::lane::{Dropped, Lane, Message};
+use super::queue::{Dropped, Message, SinkQueue};
 use super::{Kept, Sink};
 use crate::event::{Direction, Event, Timestamp};
 
@@ -17,21 +17,21 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long a sink's thread lets events gather before it waits to be woken: each time it is woken
 /// costs the relay a system call, and two threads a switch.
-const NAP: Duration = Duration::from_millis(1);
+const COALESCE_DELAY: Duration = Duration::from_millis(1);
 /// The room from which on a queue does not fill up in a nap.
-const ROOM_FOR_NAP: usize = 16 << 20;
+const ROOM_TO_COALESCE: usize = 16 << 20;
 /// So many bytes are worth being woken for, and are best taken while they are in the cache.
 const WORTH_WAKING: usize = 64 << 10;
 
 /// What a sink's thread works on.
-pub(super) struct Feeder {
+pub(super) struct SinkThread {
     sink: Box<dyn Sink>,
     incoming: Receiver<Message>,
     /// The free bytes of the queue.
     free: Arc<Semaphore>,
     dropped: Arc<Dropped>,
     /// The event that the sink is taking.
-    at_hand: Option<Event>,
+    current: Option<Event>,
     /// Bytes that events took of the queue, not handed back yet.
     freed: usize,
     /// How many of them are handed back at once while there is work.
@@ -40,35 +40,35 @@ pub(super) struct Feeder {
     dirty: bool,
     ticking: bool,
     /// Whether events may gather while the thread sleeps.
-    naps: bool,
+    coalesces: bool,
     /// What events took of the queue since it was last empty.
-    fed: usize,
+    bytes_since_idle: usize,
     /// What the sink was given.
     given: Kept,
     /// Whether the queue's end has come.
     finishing: bool,
 }
 
-impl Feeder {
+impl SinkThread {
     pub(super) fn new(
         sink: Box<dyn Sink>,
         incoming: Receiver<Message>,
-        lane: &Lane,
+        queue: &SinkQueue,
         release_at: usize,
     ) -> Self {
         let ticking = sink.wants_ticks();
         Self {
             sink,
             incoming,
-            free: Arc::clone(&lane.free),
-            dropped: Arc::clone(&lane.dropped),
-            at_hand: None,
+            free: Arc::clone(&queue.free),
+            dropped: Arc::clone(&queue.dropped),
+            current: None,
             freed: 0,
             release_at,
             dirty: false,
             ticking,
-            naps: lane.capacity >= ROOM_FOR_NAP,
-            fed: 0,
+            coalesces: queue.capacity >= ROOM_TO_COALESCE,
+            bytes_since_idle: 0,
             given: Kept::default(),
             finishing: false,
         }
@@ -92,7 +92,7 @@ impl Feeder {
         // Nobody may wait for room that will never come.
         self.free.close();
         let kept = if fed.is_err() { self.salvage() } else { None };
-        let Self { sink, incoming, dropped, at_hand, given, finishing, .. } = self;
+        let Self { sink, incoming, dropped, current, given, finishing, .. } = self;
         // A sink may panic even as it goes.
         let gone = guarded(move || {
             drop(sink);
@@ -104,13 +104,13 @@ impl Feeder {
         }
         match kept {
             Some(kept) => {
-                at_hand.iter().for_each(|event| dropped.count_event(event));
+                current.iter().for_each(|event| dropped.count_event(event));
                 for direction in [Direction::ClientToServer, Direction::ServerToClient] {
                     let lost = given.get(direction).saturating_sub(kept.get(direction));
                     dropped.count_bytes(direction, lost);
                 }
             }
-            None => at_hand.iter().for_each(|event| dropped.count(event)),
+            None => current.iter().for_each(|event| dropped.count(event)),
         }
         if !finishing {
             discard(&incoming, &dropped);
@@ -134,11 +134,11 @@ impl Feeder {
             match self.next()? {
                 Some(Message::Event { event, cost }) => {
                     self.given.add(&event, self.dropped.interest);
-                    self.sink.record(self.at_hand.insert(event))?;
-                    self.at_hand = None;
+                    self.sink.record(self.current.insert(event))?;
+                    self.current = None;
                     self.dirty = true;
                     self.freed += cost;
-                    self.fed += cost;
+                    self.bytes_since_idle += cost;
                     if self.freed > self.release_at {
                         self.release();
                     }
@@ -166,8 +166,8 @@ impl Feeder {
         }
         self.release();
         self.flush()?;
-        if std::mem::take(&mut self.fed) < WORTH_WAKING && self.naps {
-            std::thread::sleep(NAP);
+        if std::mem::take(&mut self.bytes_since_idle) < WORTH_WAKING && self.coalesces {
+            std::thread::sleep(COALESCE_DELAY);
             if let Some(message) = self.waiting() {
                 return Ok(Some(message));
             }
