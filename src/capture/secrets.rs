@@ -201,7 +201,7 @@ impl Secrets {
         let is_last = matches!(wait, Wait::NoLonger);
         if is_last || self.polled.is_none_or(|polled| polled.elapsed() >= POLL_INTERVAL) {
             self.polled = Some(Instant::now());
-            self.keylog.poll()?;
+            self.keylog.poll();
             self.write_new(pending, at, output)?;
         }
         Ok(match wait {

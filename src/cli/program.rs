@@ -1,7 +1,7 @@
 //! `tcp_tunn run`: a program whose connects go through the tunnel.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::thread::JoinHandle;
 use std::{io, thread};
@@ -27,6 +27,12 @@ impl Program {
     /// Where the program will write the secrets of its TLS connections.
     pub(super) fn key_log(&mut self) -> io::Result<PathBuf> {
         self.0.key_log()
+    }
+
+    /// Has the program write the secrets of its TLS connections to this file.
+    pub(super) fn log_keys_to(&mut self, path: &Path) -> io::Result<()> {
+        self.0.env("SSLKEYLOGFILE", std::path::absolute(path)?);
+        Ok(())
     }
 
     /// Starts it; at its end the tunnel stops.

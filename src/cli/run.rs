@@ -40,8 +40,7 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     if let Some(program) = &mut program
         && args.tls.wants_keys_of_program()
     {
-        let keys = program.key_log();
-        args.tls.follow_program(keys.context("cannot make a file for the program's TLS keys")?);
+        args.tls.follow_program(program)?;
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;

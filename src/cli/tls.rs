@@ -1,10 +1,16 @@
 //! What is done with TLS: `--tls` and what it needs.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::ValueEnum;
 use tcp_tunn::event::Views;
+use tcp_tunn::os_error::Sentence;
+
+use super::program::Program;
 
 /// What is done with TLS.
 #[derive(Debug, clap::Args)]
@@ -61,6 +67,13 @@ impl TlsArgs {
             let path = path.display();
             return Err(format!("'{path}' is not a file (give the one that SSLKEYLOGFILE names)"));
         }
+        if let Some(path) = &self.tls_keylog
+            && let Err(error) = File::open(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let (path, why) = (path.display(), Sentence(&error));
+            return Err(format!("cannot read '{path}': {why} (give a file that you may read)"));
+        }
         if self.tls_view != TlsView::Wire {
             let what = "--tls-view has no effect without";
             if !has_capture {
@@ -88,10 +101,18 @@ impl TlsArgs {
         self.tls != Some(TlsMode::Off)
     }
 
-    /// A program logs its keys here: follows them, unless another log is given, and decrypts.
-    pub(super) fn follow_program(&mut self, key_log: PathBuf) {
-        self.tls_keylog.get_or_insert(key_log);
+    /// Decrypts by the keys that a program logs: where it is told to, or where it does anyway.
+    pub(super) fn follow_program(&mut self, program: &mut Program) -> anyhow::Result<()> {
+        match &self.tls_keylog {
+            Some(path) => program.log_keys_to(path).context("cannot name the key log")?,
+            None => {
+                let made = program.key_log();
+                let path = made.context("cannot make a file for the program's TLS keys")?;
+                self.tls_keylog = Some(path);
+            }
+        }
         self.tls = Some(TlsMode::Decrypt);
+        Ok(())
     }
 
     /// The key log whose secrets go into the capture.

@@ -17,7 +17,8 @@ pub struct Tls {
     pub sni: Option<Arc<str>>,
     /// The protocol inside that the server chose (RFC 7301).
     pub alpn: Option<Arc<str>>,
-    /// Why it is not decrypted, where it is not.
+    /// Why it is not decrypted, where it is not; how it ended otherwise, where that is not as
+    /// it should be.
     pub why: Option<Arc<str>>,
 }
 
@@ -32,6 +33,7 @@ impl fmt::Display for Tls {
             }
         }
         match &self.why {
+            Some(why) if self.state == TlsState::Decrypted => write!(f, ": {why}"),
             Some(why) => write!(f, " not decrypted: {why}"),
             None => Ok(()),
         }

@@ -79,7 +79,7 @@ pub struct ConversationConfig {
 
 impl ConversationConfig {
     /// What is shown in fact.
-    const fn views(self) -> Views {
+    const fn drawn_views(self) -> Views {
         match self.legs {
             Legs::Direct => self.views,
             Legs::Both => Views::Wire,
@@ -133,7 +133,7 @@ impl Conversations {
         match &event.kind {
             EventKind::Open(open) => self.open(event, open, writer),
             kind => {
-                if self.config.views() == Views::Both {
+                if self.config.drawn_views() == Views::Both {
                     if is_decrypted(kind) {
                         self.begin_plaintext(event, writer)?;
                     }
@@ -258,7 +258,7 @@ fn drawing<'a>(
     isn: &'a mut dyn FnMut() -> u32,
     taken: &'a dyn Fn([SocketAddr; 2]) -> bool,
 ) -> Drawing<'a> {
-    let (shows, segment_size) = (Shows::first(config.views()), config.segment_size.get());
+    let (shows, segment_size) = (Shows::first(config.drawn_views()), config.segment_size.get());
     Drawing { legs: config.legs, shows, segment_size, isn, taken }
 }
 

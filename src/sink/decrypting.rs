@@ -17,7 +17,7 @@ use crate::tls::{Observer, Seen};
 /// How often the key log is looked at while events come, at most.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// How much of what comes before TLS is kept for its plaintext conversation, at most.
-const CLEAR_MAX: usize = 64 << 10;
+const CLEAR_MAX: u64 = 64 << 10;
 
 /// A sink that sees the plaintext of the connections whose keys stand in a key log, in the
 /// [views](Interest::views) that it wants.
@@ -29,10 +29,12 @@ const CLEAR_MAX: usize = 64 << 10;
 /// While the keys of a connection have not come, up to 256 KiB of it wait for at most one second,
 /// and so do its `Shutdown` and `Close`.
 ///
+/// A key log that does not exist yet is waited for; one that cannot be read is logged once, and
+/// has no keys.
+///
 /// # Errors
 ///
-/// The sink's own, and those of reading the key log. A key log that does not exist yet is waited
-/// for.
+/// The sink's own.
 pub struct Decrypting<S> {
     sink: S,
     interest: Interest,
@@ -57,22 +59,31 @@ struct Watched {
     clear: Clear,
 }
 
-/// The clear bytes that a plaintext conversation begins with.
+/// The clear bytes that a plaintext conversation begins with, unless there are too many.
 #[derive(Default)]
 struct Clear {
     chunks: Vec<(Direction, u64, Bytes)>,
-    len: usize,
+    /// All clear bytes, by direction.
+    passed: [u64; 2],
+    /// Where the conversation begins in each direction.
+    start: [u64; 2],
 }
 
 impl Clear {
     fn push(&mut self, direction: Direction, offset: u64, bytes: Bytes) {
-        self.len += bytes.len();
-        if self.len <= CLEAR_MAX {
+        self.passed[direction as usize] += bytes.len() as u64;
+        if self.passed.iter().sum::<u64>() <= CLEAR_MAX {
             self.chunks.push((direction, offset, bytes));
         } else {
-            // What begins with a gap is of no use to a reader: it begins at the gap's end.
-            self.chunks.clear();
+            // A beginning with a gap is of no use: the conversation begins with TLS.
+            self.chunks = Vec::new();
+            self.start = self.passed;
         }
+    }
+
+    /// The offset in the conversation.
+    const fn offset(&self, direction: Direction, offset: u64) -> u64 {
+        offset.saturating_sub(self.start[direction as usize])
     }
 }
 
@@ -97,12 +108,11 @@ impl<S: Sink> Decrypting<S> {
         if self.interest.received { Leg::Received } else { Leg::Sent }
     }
 
-    fn poll(&mut self, at_most_every: Duration) -> io::Result<()> {
+    fn poll(&mut self, at_most_every: Duration) {
         if self.polled.is_none_or(|polled| polled.elapsed() >= at_most_every) {
             self.polled = Some(Instant::now());
-            self.key_log.poll()?;
+            self.key_log.poll();
         }
-        Ok(())
     }
 
     /// Takes the bytes of one leg.
@@ -111,7 +121,7 @@ impl<S: Sink> Decrypting<S> {
             return Ok(());
         };
         if self.waiting.contains(&event.connection) {
-            self.poll(POLL_INTERVAL)?;
+            self.poll(POLL_INTERVAL);
         }
         let Some(watched) = self.connections.get_mut(&event.connection) else {
             return self.sink.record(event);
@@ -124,7 +134,7 @@ impl<S: Sink> Decrypting<S> {
         let keys = self.key_log.keys();
         observer.data(direction, bytes.clone(), event.time, keys, seen);
         if observer.needs_keys() && self.waiting.insert(event.connection) {
-            self.poll(POLL_INTERVAL)?;
+            self.poll(POLL_INTERVAL);
             return self.look_again(event.connection, event.time);
         }
         self.settle(event.connection)
@@ -208,16 +218,17 @@ impl<S: Sink> Decrypting<S> {
                 EventKind::Data { direction, leg, view: View::Wire, offset, bytes }
             }
             Seen::Plain { direction, offset, bytes } => {
+                let offset = watched.clear.offset(direction, offset);
                 EventKind::Data { direction, leg, view: View::Plain, offset, bytes }
             }
             Seen::End { direction, offset } => {
+                let offset = watched.clear.offset(direction, offset);
                 let totals = Totals { received: offset, sent: offset };
                 EventKind::Shutdown { direction, view: View::Plain, totals }
             }
             Seen::Tls(tls) => {
-                let clear = std::mem::take(&mut watched.clear);
                 if tls.state == TlsState::Decrypted {
-                    before = clear.chunks;
+                    before = std::mem::take(&mut watched.clear.chunks);
                 }
                 EventKind::Tls(tls)
             }
@@ -250,7 +261,7 @@ impl<S: Sink> Sink for Decrypting<S> {
             }
             EventKind::Shutdown { .. } | EventKind::Close { .. } => {
                 if self.waiting.contains(&id) {
-                    self.poll(Duration::ZERO)?;
+                    self.poll(Duration::ZERO);
                 }
                 let Some(watched) = self.connections.get_mut(&id) else {
                     return self.sink.record(event);
@@ -266,7 +277,7 @@ impl<S: Sink> Sink for Decrypting<S> {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.waiting.is_empty() {
-            self.poll(Duration::ZERO)?;
+            self.poll(Duration::ZERO);
             self.all_again(None)?;
         }
         self.sink.flush()
@@ -274,14 +285,14 @@ impl<S: Sink> Sink for Decrypting<S> {
 
     fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         if !self.waiting.is_empty() {
-            self.poll(Duration::ZERO)?;
+            self.poll(Duration::ZERO);
             self.all_again(Some(now))?;
         }
         if self.sink.wants_ticks() { self.sink.tick(now) } else { Ok(()) }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.poll(Duration::ZERO)?;
+        self.key_log.finish();
         self.all_again(None)?;
         let mut left: Vec<_> = self.connections.drain().collect();
         left.sort_by_key(|(id, _)| *id);

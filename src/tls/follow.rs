@@ -24,16 +24,34 @@ pub(crate) struct KeyLogFollower {
     read: Vec<u8>,
     partial: Vec<u8>,
     keys: KeyLog,
+    /// Whether it was reported that the file cannot be read.
+    is_reported: bool,
 }
 
 impl KeyLogFollower {
     pub(crate) fn new(path: PathBuf) -> Self {
         let (read, partial) = (Vec::new(), Vec::new());
-        Self { path, file: None, read, partial, keys: KeyLog::default() }
+        Self { path, file: None, read, partial, keys: KeyLog::default(), is_reported: false }
     }
 
-    /// Reads what is new; a file that is not there has nothing new.
-    pub(crate) fn poll(&mut self) -> io::Result<()> {
+    /// Reads what is new; a file that is not there has nothing new. One that cannot be read is
+    /// reported once, and has no keys: what passes goes on all the same.
+    pub(crate) fn poll(&mut self) {
+        if let Err(error) = self.try_poll()
+            && !std::mem::replace(&mut self.is_reported, true)
+        {
+            tracing::warn!("{error} (nothing is decrypted by it)");
+        }
+    }
+
+    /// Takes a last line that has no end, now that nothing will be appended.
+    #[cfg(feature = "tls")]
+    pub(crate) fn finish(&mut self) {
+        self.poll();
+        self.keys.add(&self.partial);
+    }
+
+    fn try_poll(&mut self) -> io::Result<()> {
         // A FIFO would be waited for here, and the capture with it.
         let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
         let file = match open {
@@ -121,15 +139,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.log");
         let mut log = KeyLogFollower::new(path.clone());
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         assert!(log.keys().lines(&[7; 32]).is_empty(), "there is no file yet");
         let mut file = File::create(&path).unwrap();
         let whole = line("CLIENT_RANDOM", 7);
         write!(file, "# comment\n{}", &whole[..50]).unwrap();
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         assert!(log.keys().lines(&[7; 32]).is_empty(), "half a line is none");
         write!(file, "{}nonsense\n{}", &whole[50..], line("OTHER", 8)).unwrap();
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         assert_eq!(log.keys().lines(&[7; 32]), [whole.trim()]);
         assert_eq!(log.keys().lines(&[8; 32]).len(), 1);
     }
@@ -142,8 +160,8 @@ mod tests {
         for random in 1..=3 {
             // The same inode, and no shorter.
             std::fs::write(&path, line("A", random)).unwrap();
-            log.poll().unwrap();
-            log.poll().unwrap();
+            log.try_poll().unwrap();
+            log.try_poll().unwrap();
             assert_eq!(log.keys().lines(&[random; 32]).len(), 1);
         }
     }
@@ -155,7 +173,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
         for path in [folder.path(), &fifo] {
-            let error = KeyLogFollower::new(path.to_owned()).poll().unwrap_err();
+            let error = KeyLogFollower::new(path.to_owned()).try_poll().unwrap_err();
             assert!(error.to_string().ends_with("it is no file"), "{error}");
         }
     }
@@ -166,13 +184,13 @@ mod tests {
         let path = folder.path().join("keys.log");
         std::fs::write(&path, line("A", 1) + &line("B", 1)).unwrap();
         let mut log = KeyLogFollower::new(path.clone());
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         std::fs::write(&path, line("C", 2)).unwrap();
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         assert_eq!(log.keys().lines(&[2; 32]).len(), 1);
         std::fs::rename(&path, folder.path().join("old")).unwrap();
         std::fs::write(&path, line("D", 3) + &line("E", 3)).unwrap();
-        log.poll().unwrap();
+        log.try_poll().unwrap();
         assert_eq!(log.keys().lines(&[3; 32]).len(), 2);
     }
 }

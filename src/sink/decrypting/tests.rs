@@ -196,3 +196,30 @@ fn what_waits_at_the_end_is_handed_on() {
     let hello: Vec<_> = hello.map(|event| word(&event.kind)).collect();
     assert_eq!(hello, ["open", "closed", "wire"]);
 }
+
+#[test]
+fn plaintext_begins_at_its_start_where_too_much_came_before() {
+    static CLEAR: [u8; 70_000] = [b'x'; 70_000];
+    let mut scene = Scene::new(Views::Both);
+    scene.log_keys();
+    scene.record(&session(&CLEAR));
+    assert_eq!(scene.client_said(View::Plain), CLIENT_SAID);
+}
+
+#[test]
+fn key_log_that_cannot_be_read_stops_nothing() {
+    let mut scene = Scene::new(Views::Readable);
+    fs::create_dir(&scene.key_log).unwrap();
+    scene.record(&session(b""));
+    scene.sink.finish().unwrap();
+    assert_eq!(scene.words().last(), Some(&"close"));
+}
+
+#[test]
+fn last_line_of_a_key_log_needs_no_end() {
+    let mut scene = Scene::new(Views::Readable);
+    scene.record(&session(b""));
+    fs::write(&scene.key_log, KEYS.trim_end()).unwrap();
+    scene.sink.finish().unwrap();
+    assert_eq!(scene.client_said(View::Plain), CLIENT_SAID);
+}

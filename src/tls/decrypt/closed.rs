@@ -26,6 +26,10 @@ pub(super) enum Closed {
     Gap,
     /// A peer refused to go on.
     Alert { sender: Side, description: u8 },
+    /// More came than is held back before its handshake was done.
+    Overlong,
+    /// The handshake takes its time; it may still come to an end.
+    Slow,
     /// The connection ended before the handshake did.
     Unfinished,
     /// The connection ended inside a record.
@@ -53,6 +57,8 @@ impl fmt::Display for Closed {
             Self::Alert { sender, description } => {
                 write!(f, "the {sender} sent the alert {}", alert(description))
             }
+            Self::Overlong => f.write_str("too much came before its handshake was done"),
+            Self::Slow => f.write_str("its handshake is not done yet"),
             Self::Unfinished => f.write_str("the connection ended during the handshake"),
             Self::Truncated { sender } => {
                 write!(f, "the connection ended inside a record from the {sender}")

@@ -2,7 +2,7 @@
 
 /// The head of a ClientHello: record type, version (2), length (2); message type, length (3),
 /// version (2) (RFC 8446 sections 4.1.2 and 5.1).
-const HEAD_LEN: usize = 11;
+pub(super) const HEAD_LEN: usize = 11;
 
 /// Where a ClientHello may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

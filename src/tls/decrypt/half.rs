@@ -100,6 +100,7 @@ enum Phase {
     /// Under a secret that was not found yet.
     Locked(Epoch),
     Open {
+        epoch: Epoch,
         opener: Box<Opener>,
         secret: Vec<u8>,
     },
@@ -126,6 +127,8 @@ pub(super) enum Content {
     Nothing,
     Plain(Bytes),
     End,
+    /// The sender's last word, which is not `close_notify`.
+    Cut(Closed),
 }
 
 pub(super) struct Half {
@@ -143,6 +146,11 @@ impl Half {
     /// Whether the sender ended its TLS.
     pub(super) const fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended)
+    }
+
+    /// Nothing more will be read.
+    pub(super) fn cut(&mut self) {
+        self.phase = Phase::Ended;
     }
 
     /// Reads the next record, if it can be read now.
@@ -256,7 +264,7 @@ impl Half {
             let mut record = self.backlog.peek(len);
             let opened = opener.and_then(|mut opener| Some((opener.open(&mut record)?, opener)));
             if let Some((inside, opener)) = opened {
-                self.phase = Phase::Open { opener: Box::new(opener), secret };
+                self.phase = Phase::Open { epoch, opener: Box::new(opener), secret };
                 handshake.is_known |= epoch == Epoch::Master;
                 self.forget(len);
                 return self.content(kind, Bytes::from(record).slice(inside), handshake);
@@ -323,13 +331,21 @@ impl Half {
         const USER_CANCELED: u8 = 90;
         const FATAL: u8 = 2;
         match *inside {
-            [_, CLOSE_NOTIFY] => {
+            [_, CLOSE_NOTIFY] if handshake.is_known => {
                 self.phase = Phase::Ended;
                 Ok(Content::End)
             }
+            [_, CLOSE_NOTIFY] => {
+                Err(Closed::Alert { sender: self.side, description: CLOSE_NOTIFY })
+            }
             [_, USER_CANCELED] => Ok(Content::Nothing),
             [level, description] if level == FATAL || handshake.is_tls13() => {
-                Err(Closed::Alert { sender: self.side, description })
+                let alert = Closed::Alert { sender: self.side, description };
+                if !handshake.is_known {
+                    return Err(alert);
+                }
+                self.phase = Phase::Ended;
+                Ok(Content::Cut(alert))
             }
             _ => Ok(Content::Nothing),
         }
@@ -410,13 +426,17 @@ impl Half {
     fn any_message(&mut self, message: &Message, handshake: &Handshake) -> Option<()> {
         let is_tls13 = handshake.is_tls13();
         match message.kind {
-            FINISHED if is_tls13 => self.phase = Phase::Locked(Epoch::Application),
+            // A later one ends the authentication of a client (RFC 8446 section 4.6.2).
+            FINISHED if matches!(self.phase, Phase::Open { epoch: Epoch::Handshake, .. }) => {
+                self.phase = Phase::Locked(Epoch::Application);
+            }
             KEY_UPDATE if is_tls13 => {
-                let Phase::Open { secret, .. } = &self.phase else { return None };
+                let Phase::Open { epoch, secret, .. } = &self.phase else { return None };
+                let epoch = *epoch;
                 let suite = handshake.chosen?.suite;
                 let secret = next_secret(suite, secret)?;
                 let opener = Box::new(tls13_opener(suite, &secret)?);
-                self.phase = Phase::Open { opener, secret };
+                self.phase = Phase::Open { epoch, opener, secret };
             }
             _ => {}
         }

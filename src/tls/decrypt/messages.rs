@@ -18,7 +18,11 @@ const MESSAGE_MAX: usize = 1 << 20;
 
 /// The messages of one direction.
 #[derive(Default)]
-pub(super) struct Messages(Vec<u8>);
+pub(super) struct Messages {
+    bytes: Vec<u8>,
+    /// How many of them were read.
+    read: usize,
+}
 
 /// A message: its type and its body.
 pub(super) struct Message {
@@ -29,16 +33,18 @@ pub(super) struct Message {
 impl Messages {
     /// Takes what a record holds; `None` where it makes a message that is too long.
     pub(super) fn push(&mut self, content: &[u8]) -> Option<()> {
-        self.0.extend_from_slice(content);
-        (self.0.len() <= MESSAGE_MAX + HEAD_LEN).then_some(())
+        self.bytes.drain(..std::mem::take(&mut self.read));
+        self.bytes.extend_from_slice(content);
+        (self.bytes.len() <= MESSAGE_MAX + HEAD_LEN).then_some(())
     }
 
     /// The next message that is whole.
     pub(super) fn next(&mut self) -> Option<Message> {
-        let &[kind, a, b, c] = self.0.first_chunk()?;
+        let rest = &self.bytes[self.read..];
+        let &[kind, a, b, c] = rest.first_chunk()?;
         let end = HEAD_LEN + u32::from_be_bytes([0, a, b, c]) as usize;
-        let body = self.0.get(HEAD_LEN..end)?.to_vec();
-        self.0.drain(..end);
+        let body = rest.get(HEAD_LEN..end)?.to_vec();
+        self.read += end;
         Some(Message { kind, body })
     }
 }
@@ -61,6 +67,10 @@ pub(super) fn client_hello(mut bytes: &[u8]) -> Hello {
             return Hello::Other;
         }
         let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        // No record of a handshake is empty (RFC 8446 section 5.1).
+        if len == 0 {
+            return Hello::Other;
+        }
         let Some((content, rest)) = rest.split_at_checked(len) else { break };
         if messages.push(content).is_none() {
             return Hello::Other;

@@ -12,6 +12,10 @@ use super::session::Session;
 use crate::event::{Direction, Timestamp, TlsState};
 use crate::tls::keylog::KeyLog;
 
+/// After so many false hellos nobody looks for one any more: each costs time, and no connection
+/// has many by chance.
+const FALSE_HELLOS_MAX: u32 = 16;
+
 /// Watches one connection and decrypts its TLS by the lines of a key log.
 ///
 /// TLS may begin anywhere (`STARTTLS`, a proxy's `CONNECT`): what comes before passes as it is.
@@ -38,6 +42,8 @@ pub struct Observer {
     passed: [u64; 2],
     /// The chunks that came.
     chunks: u64,
+    /// How often bytes looked like a hello and were none.
+    false_hellos: u32,
 }
 
 enum State {
@@ -108,6 +114,7 @@ impl Observer {
             self.release(seen);
         }
         let State::Following(session) = &mut self.state else { return };
+        session.report_slow(now, self.limits, seen);
         let closed = session.advance(now, keys, seen).err();
         let closed = closed.or_else(|| session.overdue(now, self.limits));
         if let Some(closed) = closed {
@@ -130,10 +137,11 @@ impl Observer {
     /// The sender of a direction has ended it (FIN): hands out what will not become whole.
     pub fn end(&mut self, direction: Direction, seen: &mut Vec<Seen>) {
         self.release(seen);
-        if let State::Following(session) = &self.state
-            && let Some(closed) = session.cut_short(direction.sender())
-        {
-            self.close(closed, seen);
+        let State::Following(session) = &mut self.state else { return };
+        match session.cut_short(direction.sender()) {
+            Some(why @ Closed::Truncated { sender }) => session.cut(sender, why, seen),
+            Some(closed) => self.close(closed, seen),
+            None => {}
         }
     }
 
@@ -145,11 +153,8 @@ impl Observer {
     /// The connection has ended: hands out what is still held back.
     pub fn finish(&mut self, now: Timestamp, keys: &KeyLog, seen: &mut Vec<Seen>) {
         self.advance(now, keys, seen);
-        self.release(seen);
-        if let State::Following(session) = &self.state
-            && let Some(closed) = session.unfinished()
-        {
-            self.close(closed, seen);
+        for direction in [Direction::ClientToServer, Direction::ServerToClient] {
+            self.end(direction, seen);
         }
     }
 
@@ -160,7 +165,10 @@ impl Observer {
 
     /// Whether it holds bytes back that [`advance`](Self::advance) may let go of later.
     pub fn is_waiting(&self) -> bool {
-        self.needs_keys() || self.deadline().is_some()
+        let is_slow = |session: &Session| session.may_be_slow();
+        self.needs_keys()
+            || self.deadline().is_some()
+            || matches!(&self.state, State::Following(session) if is_slow(session))
     }
 
     /// When what may become a hello has waited long enough.
@@ -176,6 +184,7 @@ impl Observer {
         let State::Searching { held, since } = &mut self.state else { return };
         let mut from = 0;
         let bytes = held.peek(held.len());
+        let is_too_long = bytes.len() > self.limits.bytes;
         let hello = loop {
             match find_hello::find(&bytes[from..]) {
                 Found::Nowhere => {
@@ -183,10 +192,21 @@ impl Observer {
                     break None;
                 }
                 Found::At(at) => match messages::client_hello(&bytes[from + at..]) {
-                    Hello::Other => from += at + 1,
-                    found => {
+                    Hello::Incomplete if !is_too_long => {
                         from += at;
-                        break Some(found);
+                        break Some(Hello::Incomplete);
+                    }
+                    Hello::Whole(hello) => {
+                        from += at;
+                        break Some(Hello::Whole(hello));
+                    }
+                    Hello::Incomplete | Hello::Other => {
+                        from += at + 1;
+                        self.false_hellos += 1;
+                        if self.false_hellos >= FALSE_HELLOS_MAX {
+                            from = bytes.len();
+                            break None;
+                        }
                     }
                 },
             }
@@ -194,17 +214,22 @@ impl Observer {
         held.skip(from);
         let offset = held.start();
         wire(Direction::ClientToServer, offset, held.take_read(), seen);
-        *since = hello.is_some().then(|| since.unwrap_or(now));
+        // A whole head is a hello, whenever the rest comes; less than that may be anything.
+        let is_head = held.len() >= find_hello::HEAD_LEN;
+        *since = hello.is_some().then(|| since.unwrap_or(now)).filter(|_| !is_head);
         if let Some(Hello::Whole(hello)) = hello {
             let held = std::mem::take(held);
-            self.begin(hello, held);
+            self.begin(hello, held, now);
+        } else if self.false_hellos >= FALSE_HELLOS_MAX {
+            self.state = State::Passing;
         }
     }
 
     /// TLS begins with what is held of the client's bytes.
-    fn begin(&mut self, hello: ClientHello, held: Backlog) {
+    fn begin(&mut self, hello: ClientHello, held: Backlog, now: Timestamp) {
         let server = self.passed[Direction::ServerToClient as usize];
-        self.state = State::Following(Box::new(Session::new(hello, held, Backlog::at(server))));
+        let session = Session::new(hello, held, Backlog::at(server), now);
+        self.state = State::Following(Box::new(session));
     }
 
     /// Lets go of what may have been the beginning of a hello.
@@ -219,7 +244,10 @@ impl Observer {
     fn close(&mut self, closed: Closed, seen: &mut Vec<Seen>) {
         let held = Backlog::at(self.passed[Direction::ClientToServer as usize]);
         let after = match closed {
-            Closed::NoTls => State::Searching { held, since: None },
+            Closed::NoTls if self.false_hellos < FALSE_HELLOS_MAX => {
+                self.false_hellos += 1;
+                State::Searching { held, since: None }
+            }
             _ => State::Passing,
         };
         let State::Following(mut session) = std::mem::replace(&mut self.state, after) else {

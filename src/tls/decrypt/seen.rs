@@ -24,7 +24,7 @@ impl Default for Limits {
     }
 }
 
-/// What an [`Observer`] saw.
+/// What an [`Observer`](super::Observer) saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Seen {

@@ -18,8 +18,11 @@ pub(super) struct Session {
     plain: [u64; 2],
     /// What the next records wait for, by side.
     steps: [Step; 2],
+    begun: Timestamp,
     /// Since when a record waits for its keys.
     stalled: Option<Timestamp>,
+    /// Whether it was reported that the handshake is slow.
+    is_slow: bool,
     /// The client's random number in the handshake that was reported.
     reported: Option<Random>,
     /// How many of its lines were reported.
@@ -28,14 +31,21 @@ pub(super) struct Session {
 
 impl Session {
     /// A session that begins with these bytes of the client and at this place of the server's.
-    pub(super) fn new(hello: ClientHello, client: Backlog, server: Backlog) -> Self {
+    pub(super) fn new(
+        hello: ClientHello,
+        client: Backlog,
+        server: Backlog,
+        begun: Timestamp,
+    ) -> Self {
         let plain = [client.start(), server.start()];
         Self {
             handshake: Handshake::new(hello),
             halves: [Half::new(Side::Client, client), Half::new(Side::Server, server)],
             plain,
             steps: [Step::NeedsBytes; 2],
+            begun,
             stalled: None,
+            is_slow: false,
             reported: None,
             lines: 0,
         }
@@ -68,6 +78,10 @@ impl Session {
                 self.report(keys, seen);
                 self.hand_on(side, content, seen);
             }
+        }
+        if self.handshake.is_known {
+            // What is clear is of no use any longer.
+            self.halves.iter_mut().for_each(|half| half.backlog.forget_read());
         }
         let is_stalled = self.steps.iter().any(|step| matches!(step, Step::NeedsKeys { .. }));
         self.stalled = is_stalled.then(|| self.stalled.unwrap_or(now));
@@ -109,7 +123,12 @@ impl Session {
                 half.backlog.forget_read();
                 seen.push(Seen::End { direction, offset: self.plain[side as usize] });
             }
+            Content::Cut(why) => {
+                half.backlog.forget_read();
+                seen.push(Seen::Tls(self.facts(TlsState::Decrypted, Some(why))));
+            }
         }
+        let half = &mut self.halves[side as usize];
         if half.has_ended() && half.backlog.len() > 0 {
             wire(direction, half.backlog.start(), half.backlog.take(), seen);
         }
@@ -135,9 +154,32 @@ impl Session {
         let is_full = held > limits.bytes;
         match self.stalled {
             Some(since) if is_full || later(since, limits.wait) <= now => Some(self.no_keys()),
-            None if is_full && self.steps.contains(&Step::NeedsPeer) => Some(Closed::NoTls),
+            None if is_full => Some(Closed::Overlong),
             _ => None,
         }
+    }
+
+    /// Whether it is still to be reported, some time, that the handshake is slow.
+    pub(super) const fn may_be_slow(&self) -> bool {
+        !self.is_slow && !self.handshake.is_known && self.stalled.is_none()
+    }
+
+    /// Reports a handshake that is not done after a while, so that one that hangs is seen. It is
+    /// followed all the same.
+    pub(super) fn report_slow(&mut self, now: Timestamp, limits: Limits, seen: &mut Vec<Seen>) {
+        if self.may_be_slow() && later(self.begun, limits.wait) <= now {
+            self.is_slow = true;
+            seen.push(Seen::Tls(self.facts(TlsState::Closed, Some(Closed::Slow))));
+        }
+    }
+
+    /// Ends a direction that was cut short; the other goes on.
+    pub(super) fn cut(&mut self, sender: Side, why: Closed, seen: &mut Vec<Seen>) {
+        seen.push(Seen::Tls(self.facts(TlsState::Decrypted, Some(why))));
+        let half = &mut self.halves[sender as usize];
+        half.cut();
+        half.backlog.forget_read();
+        wire(Direction::from(sender), half.backlog.start(), half.backlog.take(), seen);
     }
 
     fn no_keys(&self) -> Closed {
@@ -158,11 +200,6 @@ impl Session {
             return Some(Closed::Unfinished);
         }
         (half.backlog.unread() > 0).then_some(Closed::Truncated { sender })
-    }
-
-    /// What is missing now that the connection has ended, if anything.
-    pub(super) fn unfinished(&self) -> Option<Closed> {
-        [Side::Client, Side::Server].into_iter().find_map(|side| self.cut_short(side))
     }
 
     /// Hands out what was held back, in the order in which it came.

@@ -14,9 +14,12 @@ const NAME: &str = "tls13-aes-128";
 /// All bytes were shown as they passed.
 fn assert_all_on_the_wire(shown: &Shown, session: &Session) {
     for direction in [Direction::ClientToServer, Direction::ServerToClient] {
-        assert!(shown.wire[direction as usize] == session.sent(direction), "{direction:?}");
-        assert!(shown.plain[direction as usize].is_empty(), "{direction:?}");
+        let (shown, sent) = (&shown.wire[direction as usize], session.sent(direction));
+        let same = shown.iter().zip(&sent).take_while(|(a, b)| a == b).count();
+        let lens = (shown.len(), sent.len());
+        assert!(*shown == sent, "{direction:?}: the first {same} bytes of {lens:?} are the same");
     }
+    assert_eq!(shown.plain, [const { Vec::new() }; 2]);
 }
 
 #[test]
@@ -181,7 +184,105 @@ fn connection_that_ends_inside_a_record_says_so() {
     let (_, bytes) = session.chunks.last_mut().unwrap();
     bytes.truncate(bytes.len() - 1);
     let shown = session.shown();
-    assert_eq!(shown.why(), Some("the connection ended inside a record from the server"));
+    let why = shown.tls.last().unwrap().why.as_deref();
+    assert_eq!(why, Some("the connection ended inside a record from the server"));
+    assert_eq!(shown.why(), None, "what came before it was decrypted");
+}
+
+#[test]
+fn direction_that_is_cut_short_leaves_the_other_open() {
+    let session = Session::read(NAME);
+    let keys = session.keys();
+    let (mut observer, mut seen) = (Observer::default(), Vec::new());
+    let (client, server) = (Direction::ClientToServer, Direction::ServerToClient);
+    let last = session.chunks.iter().rposition(|(from, _)| *from == server).unwrap();
+    for (direction, bytes) in &session.chunks[..last] {
+        observer.data(*direction, bytes.clone(), Timestamp(0), &keys, &mut seen);
+    }
+    observer.data(client, Bytes::from_static(&[23, 3, 3, 1]), Timestamp(0), &keys, &mut seen);
+    observer.end(client, &mut seen);
+    let (direction, bytes) = session.chunks[last].clone();
+    observer.data(direction, bytes, Timestamp(0), &keys, &mut seen);
+    let shown = Shown::of(seen);
+    assert_eq!(shown.wire[client as usize], [23, 3, 3, 1]);
+    assert_eq!(shown.plain[server as usize], session.shown().plain[server as usize]);
+}
+
+#[test]
+fn handshake_that_hangs_is_reported_and_followed_all_the_same() {
+    let session = Session::read(NAME);
+    let keys = session.keys();
+    let (mut observer, mut seen) = (Observer::default(), Vec::new());
+    let (hello, rest) = session.chunks.split_first().unwrap();
+    observer.data(hello.0, hello.1.clone(), Timestamp(0), &keys, &mut seen);
+    assert!(observer.is_waiting());
+    observer.advance(Timestamp(SECOND), &keys, &mut seen);
+    assert!(!observer.is_waiting(), "it is said once");
+    let [Seen::Tls(tls)] = &seen[..] else { panic!("{seen:?}") };
+    let why = "TLS SNI tls.test not decrypted: its handshake is not done yet";
+    assert_eq!(tls.to_string(), why);
+    for (direction, bytes) in rest {
+        observer.data(*direction, bytes.clone(), Timestamp(2 * SECOND), &keys, &mut seen);
+    }
+    assert_eq!(Shown::of(seen).plain, session.shown().plain);
+}
+
+#[test]
+fn hello_in_late_pieces_is_followed() {
+    let session = Session::read(NAME);
+    let keys = session.keys();
+    let (mut observer, mut seen) = (Observer::default(), Vec::new());
+    let (hello, rest) = session.chunks.split_first().unwrap();
+    observer.data(hello.0, hello.1.slice(..20), Timestamp(0), &keys, &mut seen);
+    observer.advance(Timestamp(5 * SECOND), &keys, &mut seen);
+    observer.data(hello.0, hello.1.slice(20..), Timestamp(5 * SECOND), &keys, &mut seen);
+    for (direction, bytes) in rest {
+        observer.data(*direction, bytes.clone(), Timestamp(5 * SECOND), &keys, &mut seen);
+    }
+    assert_eq!(Shown::of(seen).plain, session.shown().plain);
+}
+
+#[test]
+fn clear_records_without_end_are_not_kept() {
+    let hello = Session::read(NAME).chunks[0].1.clone();
+    let record = Bytes::from([&[22, 3, 3, 64, 0][..], &[0; 1 << 14]].concat());
+    let mut chunks = vec![(Direction::ClientToServer, hello)];
+    chunks.extend((0..40).map(|_| (Direction::ServerToClient, record.clone())));
+    let session = Session { chunks, lines: Vec::new() };
+    let (mut observer, mut seen) = (Observer::default(), Vec::new());
+    for (direction, bytes) in &session.chunks[..20] {
+        let keys = KeyLog::default();
+        observer.data(*direction, bytes.clone(), Timestamp(0), &keys, &mut seen);
+    }
+    let held: usize = Shown::of(seen).wire.iter().map(Vec::len).sum();
+    assert!(held > 0, "no more than 256 KiB wait");
+    assert_all_on_the_wire(&session.shown(), &session);
+}
+
+#[test]
+fn false_hellos_are_soon_given_up() {
+    // Each head announces a record behind which there is another head, and no hello inside.
+    let part = [&[22, 3, 1, 64, 0, 1, 0, 255, 252, 3, 3][..], &[255; 16]].concat();
+    let chunk = Bytes::from(part.repeat(1000));
+    let chunks = vec![(Direction::ClientToServer, chunk); 20];
+    let session = Session { chunks, lines: Vec::new() };
+    assert_all_on_the_wire(&session.shown(), &session);
+    // Behind them a hello would be found no more: the search has ended.
+    let mut session = session;
+    session.chunks.extend(Session::read(NAME).chunks);
+    session.lines = Session::read(NAME).lines;
+    assert_all_on_the_wire(&session.shown(), &session);
+}
+
+#[test]
+fn clear_close_notify_in_the_handshake_loses_no_byte() {
+    let mut session = Session::read(NAME);
+    session.chunks.truncate(1);
+    let alert = Bytes::from_static(&[21, 3, 3, 0, 2, 1, 0]);
+    session.chunks.push((Direction::ServerToClient, alert));
+    let shown = session.shown();
+    assert_eq!(shown.why(), Some("the server sent the alert close_notify"));
+    assert_all_on_the_wire(&shown, &session);
 }
 
 #[test]
