@@ -14,7 +14,7 @@ struct Shown {
     plain: [Vec<u8>; 2],
 }
 
-/// The input is a key log, a zero, and chunks: a byte that says who sends how much, then that much.
+// The input is a key log, a zero, and chunks: a byte that says who sends how much, then that much.
 fuzz_target!(|input: &[u8]| {
     let (log, rest) = input.split_at(input.iter().position(|byte| *byte == 0).unwrap_or(0));
     let mut keys = KeyLog::default();
