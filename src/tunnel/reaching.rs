@@ -28,6 +28,27 @@ pub(super) struct Reached {
     pub(super) before: [Bytes; 2],
 }
 
+/// A server whose client may still leave, and which is reset then.
+struct Unclaimed {
+    server: Socket,
+    is_claimed: bool,
+}
+
+impl Unclaimed {
+    fn claim(mut self) -> Socket {
+        self.is_claimed = true;
+        self.server.clone()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if !self.is_claimed {
+            self.server.abort();
+        }
+    }
+}
+
 /// Why a server was not reached, and whether the client has an answer that says so.
 pub(super) struct Unreached {
     pub(super) reason: CloseReason,
@@ -58,10 +79,10 @@ impl Reach {
         match self.server().await {
             Ok((server, connected, server_before)) => {
                 let Ok(client) = self.answer.accept(&worker, &connected).await else {
-                    server.abort();
                     let reason = CloseReason::Reset { by: Side::Client };
                     return Err(Unreached { reason, is_answered: false });
                 };
+                let server = server.claim();
                 if let Some(after) = worker.shared.outgoing.keepalive {
                     client.set_keepalive(after);
                     server.set_keepalive(after);
@@ -77,7 +98,7 @@ impl Reach {
     }
 
     /// The server's socket, and what it has sent behind a proxy's reply.
-    async fn server(&mut self) -> Result<(Socket, Connected, Bytes), Failure> {
+    async fn server(&mut self) -> Result<(Unclaimed, Connected, Bytes), Failure> {
         let shared = &self.worker.shared;
         let (outgoing, limit) = (&shared.outgoing, shared.limits.connect_timeout);
         let found = self.found.as_mut().await.map_err(|reason| self.blame_proxy(reason))?;
@@ -88,6 +109,7 @@ impl Reach {
         let options = ConnectOptions { hops: self.hops.for_next(), source };
         let connected = connect(&found, limit, options).await;
         let (server, mut connected) = connected.map_err(|reason| self.blame_proxy(reason))?;
+        let unclaimed = Unclaimed { server: server.clone(), is_claimed: false };
         let mut before = Bytes::new();
         if let Some(via) = &outgoing.via {
             before = self.through(via, &server).await?;
@@ -104,7 +126,7 @@ impl Reach {
                 .await
                 .map_err(|error| connect_failed(&error))?;
         }
-        Ok((server, connected, before))
+        Ok((unclaimed, connected, before))
     }
 
     /// Has a proxy reach the server; what the server has sent already.
@@ -116,7 +138,6 @@ impl Reach {
             Ok((_, leftover)) => return Ok(leftover),
             Err(failed) => failed,
         };
-        proxy.abort();
         Err(match failed {
             Failed::Rejected { reason: reason @ Rejection::ProxySaid { .. }, .. } => {
                 let proxy_said = Some(reason.failure());

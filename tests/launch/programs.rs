@@ -42,7 +42,12 @@ fn curl_is_caught() {
 #[test]
 fn wget_is_caught() {
     let (ran, refused) = check(|server| {
-        words(&["wget", "-nv", "--tries=1", "-O", "/dev/stdout", &format!("http://{server}/")])
+        // What it says of a download begins with the time.
+        let script = format!(
+            "set -o pipefail; wget -nv --tries=1 -O /dev/stdout http://{server}/ \
+             2> >(sed 's/^[0-9-]* [0-9:]* URL/URL/' >&2); status=$?; wait; exit $status"
+        );
+        words(&["bash", "-c", &script])
     });
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(refused.stderr.contains("Connection refused"), "{refused:?}");
