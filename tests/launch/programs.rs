@@ -44,8 +44,8 @@ fn wget_is_caught() {
     let (ran, refused) = check(|server| {
         // What it says of a download begins with the time.
         let script = format!(
-            "set -o pipefail; wget -nv --tries=1 -O /dev/stdout http://{server}/ \
-             2> >(sed 's/^[0-9-]* [0-9:]* URL/URL/' >&2); status=$?; wait; exit $status"
+            "set -o pipefail; {{ wget -nv --tries=1 -O /dev/fd/3 http://{server}/ 2>&1 |
+             sed 's/^[0-9-]* [0-9:]* URL/URL/' >&2; }} 3>&1"
         );
         words(&["bash", "-c", &script])
     });
