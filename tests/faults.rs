@@ -92,7 +92,7 @@ fn mkfifo(folder: &Path) -> PathBuf {
     path
 }
 
-/// Reads so many bytes of a FIFO, and leaves.
+/// Reads a number of bytes of a FIFO, and leaves.
 fn leaving_reader(path: &Path, len: usize) -> JoinHandle<()> {
     let path = path.to_owned();
     std::thread::spawn(move || File::open(path).unwrap().read_exact(&mut vec![0; len]).unwrap())

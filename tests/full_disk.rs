@@ -157,7 +157,7 @@ fn limit_of_file_size_keeps_what_fits_and_counts_the_rest() {
     }
 }
 
-/// Takes so many bytes, and then fails.
+/// Takes a number of bytes, and then fails.
 struct Failing {
     room: usize,
     errno: i32,

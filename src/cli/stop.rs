@@ -72,7 +72,7 @@ pub(super) fn stop_in(duration: Duration, handle: Handle) -> io::Result<()> {
     Ok(())
 }
 
-/// A sink that stops the tunnel when so many connections have closed.
+/// A sink that stops the tunnel when a number of connections have closed.
 pub(super) struct StopAfterConnections {
     pub(super) left: u64,
     pub(super) handle: Handle,

@@ -101,7 +101,7 @@ impl TlsArgs {
         self.tls != Some(TlsMode::Off)
     }
 
-    /// Decrypts by the keys that a program logs: where it is told to, or where it does anyway.
+    /// Decrypts with the keys that a program logs: to the file of `--tls-keylog`, or to its own.
     pub(super) fn follow_program(&mut self, program: &mut Program) -> anyhow::Result<()> {
         match &self.tls_keylog {
             Some(path) => program.log_keys_to(path).context("cannot name the key log")?,

@@ -65,17 +65,8 @@ pub(super) fn event(
 
 fn tls(tls: &Tls, out: &mut Vec<u8>) {
     let _ = write!(out, r#""tls","state":"{}""#, tls.state.name());
-    let facts = [
-        ("version", &tls.version),
-        ("suite", &tls.suite),
-        ("sni", &tls.sni),
-        ("alpn", &tls.alpn),
-        ("why", &tls.why),
-    ];
-    for (key, value) in facts {
-        if let Some(value) = value {
-            string(key, value, out);
-        }
+    for (key, value) in tls.facts() {
+        string(key, value, out);
     }
 }
 

@@ -41,6 +41,18 @@ impl fmt::Display for Tls {
 }
 
 impl Tls {
+    /// What is known beside the state, by name.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let facts = [
+            ("version", &self.version),
+            ("suite", &self.suite),
+            ("sni", &self.sni),
+            ("alpn", &self.alpn),
+            ("why", &self.why),
+        ];
+        facts.into_iter().filter_map(|(name, fact)| Some((name, fact.as_deref()?)))
+    }
+
     /// TLS of which no more is known than what is done with it.
     pub const fn new(state: TlsState) -> Self {
         Self { state, version: None, suite: None, sni: None, alpn: None, why: None }

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Interest, Kept, Sink};
 use bytes::Bytes;
 
+use super::{Interest, Kept, Sink};
 use crate::event::{
     ConnectionId, Direction, Event, EventKind, Leg, Timestamp, TlsState, Totals, View, Views,
 };
@@ -62,6 +62,8 @@ struct Watched {
 /// The clear bytes that a plaintext conversation begins with, unless there are too many.
 #[derive(Default)]
 struct Clear {
+    /// Whether the conversation has begun, so that nothing is kept any longer.
+    has_begun: bool,
     chunks: Vec<(Direction, u64, Bytes)>,
     /// All clear bytes, by direction.
     passed: [u64; 2],
@@ -70,7 +72,16 @@ struct Clear {
 }
 
 impl Clear {
+    /// Hands out what the conversation begins with; nothing when it has begun already.
+    fn begin(&mut self) -> Vec<(Direction, u64, Bytes)> {
+        self.has_begun = true;
+        std::mem::take(&mut self.chunks)
+    }
+
     fn push(&mut self, direction: Direction, offset: u64, bytes: Bytes) {
+        if self.has_begun {
+            return;
+        }
         self.passed[direction as usize] += bytes.len() as u64;
         if self.passed.iter().sum::<u64>() <= CLEAR_MAX {
             self.chunks.push((direction, offset, bytes));
@@ -228,7 +239,7 @@ impl<S: Sink> Decrypting<S> {
             }
             Seen::Tls(tls) => {
                 if tls.state == TlsState::Decrypted {
-                    before = std::mem::take(&mut watched.clear.chunks);
+                    before = watched.clear.begin();
                 }
                 EventKind::Tls(tls)
             }

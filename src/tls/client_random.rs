@@ -1,5 +1,7 @@
 //! Finding out by which name a TLS connection's keys go in a key log.
 
+use super::find_hello::{Found, HEAD_LEN, find};
+
 /// How many bytes a ClientHello has up to the end of its random number.
 pub(crate) const DECISIVE: usize = 43;
 
@@ -10,17 +12,8 @@ pub(crate) const DECISIVE: usize = 43;
 /// `STARTTLS` or PostgreSQL's request for it. What only looks like one does no harm, since the
 /// key log has no keys for it.
 pub(crate) fn client_random(bytes: &[u8]) -> Option<[u8; 32]> {
-    const HANDSHAKE: u8 = 22;
-    const CLIENT_HELLO: u8 = 1;
-    // Record: type, version (2), length (2). Handshake: type, length (3), version (2), random.
-    bytes.windows(DECISIVE).find_map(|part| {
-        let fits = part[0] == HANDSHAKE
-            && part[5] == CLIENT_HELLO
-            && [part[1], part[9]] == [3; 2]
-            && part[2] <= 4
-            && part[10] <= 4;
-        if fits { part[11..].try_into().ok() } else { None }
-    })
+    let Found::At(at) = find(bytes) else { return None };
+    bytes.get(at + HEAD_LEN..at + DECISIVE)?.try_into().ok()
 }
 
 #[cfg(test)]

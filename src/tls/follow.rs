@@ -10,8 +10,8 @@ use crate::os_error::Sentence;
 
 /// How much is read at once: the log of another program may have become large.
 const READ: u64 = 1 << 20;
-/// By so many of the bytes before the next ones a file is known again: an inode's number is given
-/// to the next file soon. They hold part of a secret, which no other file has.
+/// This many bytes before the next ones identify a file: the number of an inode is soon given to
+/// another file. They hold part of a secret, which no other file has.
 const KNOWN_BY: usize = 64;
 
 /// Follows a key log that programs append to. The file may not exist yet, be cut off, or be

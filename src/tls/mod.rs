@@ -8,6 +8,7 @@
 pub(crate) mod client_random;
 #[cfg(feature = "tls")]
 mod decrypt;
+mod find_hello;
 pub(crate) mod follow;
 pub(crate) mod keylog;
 

@@ -85,7 +85,7 @@ fn tunnel_without_lockable_memory_relays() {
     }
 }
 
-/// Shell text that starts a process that may lock so many bytes of memory.
+/// Shell text that starts a process with a limit of locked memory, in bytes.
 fn lockable(bytes: usize) -> String {
     // Root may lock what it likes, unless it gives the right away.
     let drop = "if [ $(id -u) = 0 ]; then drop='setpriv --bounding-set=-ipc_lock'; fi;";

@@ -24,7 +24,7 @@ pub(crate) struct Screen {
 }
 
 impl Terminal {
-    /// Runs a shell's command on a terminal so many columns wide.
+    /// Runs a shell's command on a terminal of a given width in columns.
     pub(crate) fn start(columns: usize, command: &str) -> Self {
         let terminal = Self(tempfile::tempdir().unwrap());
         let config = "set -g history-limit 100000\nset -g status off\n";

@@ -44,7 +44,7 @@ impl Scene {
         let nobody = Endpoint::Unix(None);
         let (client, listener, target) = (nobody.clone(), nobody, "");
         self.event(id, ms, EventKind::Open(Arc::new(Open::new(client, listener, target))));
-        let hello = [&[22, 3, 1, 0, 90, 1, 0, 0, 80, 3, 3], &[id as u8; 32][..]].concat();
+        let hello = [&[22, 3, 1, 0, 84, 1, 0, 0, 80, 3, 3], &[id as u8; 32][..]].concat();
         self.say(id, ms, Side::Client, &hello);
     }
 
@@ -146,7 +146,7 @@ fn tls_after_plain_dialogue_is_found() {
     scene.event(1, 0, EventKind::Open(Arc::new(open)));
     scene.say(1, 1, Side::Client, &[0, 0, 0, 8, 4, 210, 22, 47]);
     scene.say(1, 2, Side::Server, b"S");
-    let hello = [&[22, 3, 1, 0, 90, 1, 0, 0, 80, 3, 3], &[1; 32][..]].concat();
+    let hello = [&[22, 3, 1, 0, 84, 1, 0, 0, 80, 3, 3], &[1; 32][..]].concat();
     for part in hello.chunks(10) {
         scene.say(1, 3, Side::Client, part);
     }

@@ -81,7 +81,7 @@ impl Hexdump {
         Self { colors: Some(Colors { classes, offset: offset.sequence() }), width: WIDTH }
     }
 
-    /// Rows that fit so many columns: of 16 bytes, or of 8 or 4 where these are too long. Rows of 4
+    /// Rows that fit a number of columns: of 16 bytes, or of 8 or 4 where these are too long. Rows of 4
     /// bytes take 29 columns, and more where offsets are beyond 4 GiB.
     pub const fn fitting(mut self, columns: usize) -> Self {
         self.width = match columns {
@@ -197,7 +197,7 @@ fn short_row(row: &[u8], width: usize, at: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"|\n");
 }
 
-/// The columns that the digits of so many bytes take, each with a space before it.
+/// The columns that the digits of a number of bytes take, each with a space before it.
 const fn digits_of(bytes: usize) -> usize {
     3 * bytes + (bytes > HALF) as usize
 }

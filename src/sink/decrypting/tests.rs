@@ -223,3 +223,13 @@ fn last_line_of_a_key_log_needs_no_end() {
     scene.sink.finish().unwrap();
     assert_eq!(scene.client_said(View::Plain), CLIENT_SAID);
 }
+
+#[test]
+fn clear_bytes_after_tls_move_no_offset() {
+    let client = Direction::ClientToServer;
+    let mut clear = Clear::default();
+    clear.push(client, 0, Bytes::from_static(b"before"));
+    assert_eq!(clear.begin().len(), 1);
+    clear.push(client, 6, Bytes::from(vec![0; 1 << 17]));
+    assert_eq!((clear.offset(client, 6), clear.begin().len()), (6, 0));
+}

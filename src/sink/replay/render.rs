@@ -71,17 +71,8 @@ fn kind(kind: &EventKind, out: &mut String) {
 
 fn tls(tls: &Tls, out: &mut String) {
     let _ = write!(out, " tls state={}", tls.state.name());
-    let facts = [
-        ("version", &tls.version),
-        ("suite", &tls.suite),
-        ("sni", &tls.sni),
-        ("alpn", &tls.alpn),
-        ("why", &tls.why),
-    ];
-    for (name, value) in facts {
-        if let Some(value) = value {
-            field(name, &**value, out);
-        }
+    for (name, value) in tls.facts() {
+        field(name, value, out);
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
     u64::try_from(nanos).ok().map(Timestamp)
 }
 
-/// Numbers of so many digits each, with `separator` between them.
+/// Numbers with a given count of digits each, and `separator` between them.
 fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
     let mut parts = text.split(separator);
     let mut numbers = [0; N];
@@ -86,7 +86,7 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 const EPOCH: i64 = 719_468;
 const DAYS_IN_400_YEARS: i64 = 146_097;
 
-/// The year, month and day that are so many days after 1970-01-01.
+/// The year, month and day of a number of days after 1970-01-01.
 const fn date(days: i64) -> (i64, i64, i64) {
     let days = days + EPOCH;
     let (era, day) = (days.div_euclid(DAYS_IN_400_YEARS), days.rem_euclid(DAYS_IN_400_YEARS));

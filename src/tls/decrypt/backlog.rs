@@ -94,7 +94,7 @@ impl Backlog {
         bytes
     }
 
-    /// Reads on, past so many bytes. They are kept until they are [forgotten](Self::forget_read).
+    /// Marks the next `len` bytes as read. They are kept until [`forget_read`](Self::forget_read).
     pub(super) fn skip(&mut self, len: usize) {
         self.read = (self.read + len).min(self.len);
     }
@@ -135,7 +135,7 @@ impl Backlog {
         self.take_read()
     }
 
-    /// Hands out the bytes from a position on, at most so many.
+    /// Hands out at most `len` bytes, from a position on.
     fn each_from<'a>(&'a self, mut from: usize, mut len: usize, mut look: impl FnMut(&'a [u8])) {
         for piece in &self.chunks {
             let Some(bytes) = piece.bytes.get(from..) else {

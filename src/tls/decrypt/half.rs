@@ -5,66 +5,22 @@ use bytes::Bytes;
 use super::aead::{HEADER_LEN, Opener};
 use super::backlog::{Backlog, Next};
 use super::closed::Closed;
+use super::handshake::{Chosen, Early, Handshake, TLS12, TLS13};
 use super::hello::{ClientHello, EncryptedExtensions, ServerHello};
 use super::messages::{
     CLIENT_HELLO, ENCRYPTED_EXTENSIONS, END_OF_EARLY_DATA, FINISHED, KEY_UPDATE, Message, Messages,
     SERVER_HELLO,
 };
 use super::schedule::{next_secret, tls12_opener, tls13_opener};
-use super::suite::{self, Suite};
+use super::suite;
 use crate::event::Side;
-use crate::tls::keylog::{KeyLog, Random};
+use crate::tls::keylog::KeyLog;
 
 /// Types of records (RFC 8446 section 5.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
-
-const TLS12: u16 = 0x0303;
-pub(super) const TLS13: u16 = 0x0304;
-
-/// What both directions need to know of the handshake.
-pub(super) struct Handshake {
-    pub(super) hello: ClientHello,
-    pub(super) chosen: Option<Chosen>,
-    pub(super) early: Early,
-    pub(super) alpn: Option<String>,
-    /// Whether the server asked for another ClientHello, which has not come yet.
-    awaits_second_hello: bool,
-    /// Whether enough is known and opened to call it decrypted.
-    pub(super) is_known: bool,
-}
-
-/// What the server chose, where it is understood.
-#[derive(Clone, Copy)]
-pub(super) struct Chosen {
-    pub(super) version: u16,
-    pub(super) suite: Suite,
-    random: Random,
-}
-
-/// What became of the data that the client sends before the server has answered (RFC 8446 section
-/// 2.3).
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Early {
-    None,
-    Offered,
-    Accepted,
-    Rejected,
-}
-
-impl Handshake {
-    pub(super) fn new(hello: ClientHello) -> Self {
-        let early = if hello.has_early_data { Early::Offered } else { Early::None };
-        let (chosen, alpn) = (None, None);
-        Self { hello, chosen, early, alpn, awaits_second_hello: false, is_known: false }
-    }
-
-    fn is_tls13(&self) -> bool {
-        self.chosen.is_some_and(|chosen| chosen.version == TLS13)
-    }
-}
 
 /// Which secret a direction's records are encrypted under.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 mod aead;
 mod backlog;
 mod closed;
-mod find_hello;
 mod half;
+mod handshake;
 mod hello;
 mod messages;
 mod observer;

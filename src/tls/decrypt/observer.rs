@@ -4,16 +4,16 @@ use bytes::Bytes;
 
 use super::backlog::{Backlog, Piece};
 use super::closed::Closed;
-use super::find_hello::{self, Found};
 use super::hello::ClientHello;
 use super::messages::{self, Hello};
 use super::seen::{Limits, Seen, later, wire};
 use super::session::Session;
 use crate::event::{Direction, Timestamp, TlsState};
+use crate::tls::find_hello::{self, Found};
 use crate::tls::keylog::KeyLog;
 
-/// After so many false hellos nobody looks for one any more: each costs time, and no connection
-/// has many by chance.
+/// After this many false hellos a connection is searched no more: each costs time, and no
+/// connection has many by chance.
 const FALSE_HELLOS_MAX: u32 = 16;
 
 /// Watches one connection and decrypts its TLS by the lines of a key log.
@@ -21,7 +21,7 @@ const FALSE_HELLOS_MAX: u32 = 16;
 /// TLS may begin anywhere (`STARTTLS`, a proxy's `CONNECT`): what comes before passes as it is.
 /// TLS 1.3 and the AEAD suites of TLS 1.2 are understood, with resumption, early data, key updates
 /// and renegotiation. What cannot be decrypted passes as it is, after [`Seen::Tls`] has said why.
-/// No byte is held back but by the [`Limits`].
+/// Bytes are held back within the [`Limits`], and where they are the beginning of a hello.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -114,11 +114,11 @@ impl Observer {
             self.release(seen);
         }
         let State::Following(session) = &mut self.state else { return };
-        session.report_slow(now, self.limits, seen);
         let closed = session.advance(now, keys, seen).err();
         let closed = closed.or_else(|| session.overdue(now, self.limits));
-        if let Some(closed) = closed {
-            self.close(closed, seen);
+        match closed {
+            Some(closed) => self.close(closed, seen),
+            None => session.report_slow(now, self.limits, seen),
         }
     }
 
@@ -145,7 +145,7 @@ impl Observer {
         }
     }
 
-    /// How many bytes of a direction it was given or told of.
+    /// How many bytes of a direction came or were left out.
     pub fn passed(&self, direction: Direction) -> u64 {
         self.passed[direction as usize]
     }

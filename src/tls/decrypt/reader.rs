@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
         Some(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
     }
 
-    /// A vector whose length stands before it in so many bytes.
+    /// A vector behind its length, which takes `length_bytes`.
     pub(super) fn vector(&mut self, length_bytes: usize) -> Option<Self> {
         let len = self.number(length_bytes)?;
         self.take(usize::try_from(len).ok()?).map(Self)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::backlog::{Backlog, Piece};
 use super::closed::Closed;
-use super::half::{Content, Half, Handshake, Step, TLS13};
+use super::half::{Content, Half, Step};
+use super::handshake::{Handshake, TLS13};
 use super::hello::ClientHello;
 use super::seen::{Limits, Seen, later, wire};
 use crate::event::{Direction, Side, Timestamp, Tls, TlsState};

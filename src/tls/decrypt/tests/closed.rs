@@ -228,6 +228,19 @@ fn handshake_that_hangs_is_reported_and_followed_all_the_same() {
 }
 
 #[test]
+fn answer_that_comes_late_is_not_reported_as_slow() {
+    let session = Session::read(NAME);
+    let keys = session.keys();
+    let (mut observer, mut seen) = (Observer::default(), Vec::new());
+    let (hello, rest) = session.chunks.split_first().unwrap();
+    observer.data(hello.0, hello.1.clone(), Timestamp(0), &keys, &mut seen);
+    for (direction, bytes) in rest {
+        observer.data(*direction, bytes.clone(), Timestamp(2 * SECOND), &keys, &mut seen);
+    }
+    assert_eq!(Shown::of(seen).why(), None, "nobody waited for it");
+}
+
+#[test]
 fn hello_in_late_pieces_is_followed() {
     let session = Session::read(NAME);
     let keys = session.keys();
