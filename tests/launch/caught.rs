@@ -168,6 +168,9 @@ pub(super) fn serve(
     answer: impl Fn(std::net::TcpStream) + Send + Sync + Copy + 'static,
 ) -> SocketAddr {
     let address = listener.local_addr().unwrap();
+    // The 128 that std asks for are fewer than a test's threads: the kernel would drop their SYNs,
+    // and answer them after seconds, or after the tunnel's time-out.
+    rustix::net::listen(&listener, 1024).unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.unwrap();

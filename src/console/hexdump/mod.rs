@@ -81,8 +81,8 @@ impl Hexdump {
         Self { colors: Some(Colors { classes, offset: offset.sequence() }), width: WIDTH }
     }
 
-    /// Rows that fit a number of columns: of 16 bytes, or of 8 or 4 where these are too long. Rows of 4
-    /// bytes take 29 columns, and more where offsets are beyond 4 GiB.
+    /// Rows that fit a number of columns: of 16 bytes, or of 8 or 4 where these are too long. Rows
+    /// of 4 bytes take 29 columns, and more where offsets are beyond 4 GiB.
     pub const fn fitting(mut self, columns: usize) -> Self {
         self.width = match columns {
             78.. => WIDTH,
