@@ -45,6 +45,7 @@ impl Encoder {
             snaplen,
             comment,
             tls_keylog,
+            tls_ends,
             views,
             isn_seed,
             environment,
@@ -58,7 +59,9 @@ impl Encoder {
             segment_size,
             section: Section::new(Preamble { legs, snaplen, comment, environment })?,
             // Plaintext needs no keys.
-            secrets: tls_keylog.filter(|_| interest.views != Views::Readable).map(Secrets::new),
+            secrets: (interest.views != Views::Readable)
+                .then(|| Secrets::of(tls_keylog, tls_ends))
+                .flatten(),
             interest,
             pending: Pending::Blocks,
             stats: CaptureStats::default(),

@@ -29,6 +29,9 @@ pub struct PcapngOptions {
     /// A key log, as `SSLKEYLOGFILE` names it, whose keys go into the capture once a connection
     /// that they belong to is in it. It need not exist yet.
     pub tls_keylog: Option<PathBuf>,
+    /// Whether TLS ends in the tunnel ([`Builder::end_tls`](crate::tunnel::Builder::end_tls)),
+    /// whose keys then go into the capture.
+    pub tls_ends: bool,
     /// The wire, what can be read, or both, as
     /// [`ConversationConfig::views`](crate::packet::ConversationConfig::views) says.
     pub views: Views,
@@ -42,11 +45,12 @@ pub struct PcapngOptions {
 impl PcapngOptions {
     /// What a capture with these options wants to see.
     pub(super) const fn interest(&self) -> Interest {
-        match (self.legs, self.views) {
+        let interest = match (self.legs, self.views) {
             (Legs::Direct, Views::Readable) => Interest::RECEIVED.views(Views::Readable),
-            (Legs::Direct, views) => Interest::ALL.views(views),
+            (Legs::Direct, views) => Interest::ALL.views(views).joining_legs(),
             (Legs::Both, _) => Interest::ALL,
-        }
+        };
+        interest.secrets(self.tls_ends)
     }
 }
 

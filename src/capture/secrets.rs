@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::output::{Output, Place};
 use super::reserved_space::ReservedSpace;
 use super::secrets_block::push_block;
-use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Timestamp, View};
+use crate::event::{ConnectionId, Direction, Event, EventKind, Leg, Side, Timestamp, View};
 use crate::tls::client_random::{DECISIVE, client_random};
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::keylog::Random;
@@ -26,6 +26,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const CLOSED_MAX: usize = 1000;
 /// How much of what a client says is searched for the beginning of TLS.
 const SEARCHED_MAX: usize = 64 * 1024;
+
+/// A connection and, where TLS ends in the tunnel, one of its two sockets.
+type Socket = (ConnectionId, Side);
 
 /// What a client said of whom it is not clear yet whether it speaks TLS.
 #[derive(Default)]
@@ -71,9 +74,11 @@ pub(super) enum KeySpace {
 /// The keys of the connections in a capture.
 pub(super) struct Secrets {
     keylog: KeyLogFollower,
-    /// The connections that do not speak TLS yet.
-    searches: HashMap<ConnectionId, Search>,
-    open: HashMap<ConnectionId, Tls>,
+    /// Whether the keys are those of the tunnel's own TLS, which it tells.
+    are_told: bool,
+    /// The sockets at which TLS has not begun yet.
+    searches: HashMap<Socket, Search>,
+    open: HashMap<Socket, Tls>,
     closed: VecDeque<Random>,
     /// How many lines the capture has of each open connection, and of those in `closed`.
     written: HashMap<Random, usize>,
@@ -87,9 +92,13 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            keylog: KeyLogFollower::new(path),
+    /// Takes keys from a file, and those that the tunnel tells; `None` where neither is asked for.
+    pub(super) fn of(path: Option<PathBuf>, are_told: bool) -> Option<Self> {
+        let nothing = || are_told.then(KeyLogFollower::of_nothing);
+        let keylog = path.map(KeyLogFollower::new).or_else(nothing)?;
+        Some(Self {
+            keylog,
+            are_told,
             searches: HashMap::new(),
             open: HashMap::new(),
             closed: VecDeque::new(),
@@ -98,7 +107,7 @@ impl Secrets {
             space: ReservedSpace::default(),
             polled: None,
             holding: None,
-        }
+        })
     }
 
     /// Begins a section, whose header is pending and comes to lie at `place`. Keys of open
@@ -140,44 +149,71 @@ impl Secrets {
     pub(super) fn watch(&mut self, event: &Event) {
         let id = event.connection;
         match &event.kind {
-            EventKind::Open(_) => drop(self.searches.insert(id, Search::default())),
-            EventKind::Data { direction, leg: Leg::Received, view: View::Wire, bytes, .. } => {
-                match direction {
-                    Direction::ClientToServer => self.client_said(id, bytes),
-                    Direction::ServerToClient => self.server_said(id, event.time),
+            EventKind::Open(_) => {
+                for side in self.sides() {
+                    self.searches.insert((id, *side), Search::default());
                 }
             }
-            EventKind::Close { .. } => self.close(id),
+            EventKind::Data { direction, leg, view: View::Wire, bytes, .. } => {
+                let socket = (id, self.side(*direction, *leg));
+                match direction {
+                    _ if !self.is_watched(*leg) => {}
+                    Direction::ClientToServer => self.client_said(socket, bytes),
+                    Direction::ServerToClient => self.server_said(socket, event.time),
+                }
+            }
+            EventKind::Secrets(lines) => {
+                lines.iter().for_each(|line| self.keylog.add(line));
+                self.polled = None;
+            }
+            EventKind::Close { .. } => {
+                for side in self.sides() {
+                    self.close((id, *side));
+                }
+            }
             _ => {}
         }
     }
 
-    fn client_said(&mut self, id: ConnectionId, bytes: &[u8]) {
-        let Some(Search { searched, tail }) = self.searches.get_mut(&id) else { return };
+    /// The sockets that are watched. Where TLS does not end in the tunnel, one is as good as two.
+    const fn sides(&self) -> &'static [Side] {
+        if self.are_told { &[Side::Client, Side::Server] } else { &[Side::Client] }
+    }
+
+    const fn side(&self, direction: Direction, leg: Leg) -> Side {
+        if self.are_told { leg.side(direction) } else { Side::Client }
+    }
+
+    fn is_watched(&self, leg: Leg) -> bool {
+        self.are_told || leg == Leg::Received
+    }
+
+    fn client_said(&mut self, socket: Socket, bytes: &[u8]) {
+        let Some(Search { searched, tail }) = self.searches.get_mut(&socket) else { return };
         let bytes = &bytes[..bytes.len().min(SEARCHED_MAX - *searched)];
         *searched += bytes.len();
         tail.extend_from_slice(bytes);
         if let Some(random) = client_random(tail) {
             self.written.entry(random).or_default();
-            self.open.insert(id, Tls { random, answered: false });
+            self.open.insert(socket, Tls { random, answered: false });
         } else if *searched < SEARCHED_MAX {
             tail.drain(..tail.len().saturating_sub(DECISIVE - 1));
             tail.shrink_to(DECISIVE);
             return;
         }
-        self.searches.remove(&id);
+        self.searches.remove(&socket);
     }
 
-    fn server_said(&mut self, id: ConnectionId, now: Timestamp) {
-        if let Some(tls) = self.open.get_mut(&id).filter(|tls| !tls.answered) {
+    fn server_said(&mut self, socket: Socket, now: Timestamp) {
+        if let Some(tls) = self.open.get_mut(&socket).filter(|tls| !tls.answered) {
             tls.answered = true;
             self.awaited.push_back((tls.random, now));
         }
     }
 
-    fn close(&mut self, id: ConnectionId) {
-        self.searches.remove(&id);
-        let Some(tls) = self.open.remove(&id) else { return };
+    fn close(&mut self, socket: Socket) {
+        self.searches.remove(&socket);
+        let Some(tls) = self.open.remove(&socket) else { return };
         self.closed.push_back(tls.random);
         if self.closed.len() > CLOSED_MAX
             && let Some(oldest) = self.closed.pop_front()

@@ -100,6 +100,21 @@ pub enum Leg {
     Sent,
 }
 
+impl Leg {
+    /// At which leg bytes of a direction pass the socket that the tunnel has toward `side`.
+    pub fn at(side: Side, direction: Direction) -> Self {
+        if direction.sender() == side { Self::Received } else { Self::Sent }
+    }
+
+    /// Toward which side the socket is at which bytes of a direction pass this leg.
+    pub const fn side(self, direction: Direction) -> Side {
+        match self {
+            Self::Received => direction.sender(),
+            Self::Sent => direction.receiver(),
+        }
+    }
+}
+
 /// Which of a connection's two texts bytes belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum View {

@@ -33,7 +33,8 @@ impl fmt::Display for Tls {
             }
         }
         match &self.why {
-            Some(why) if self.state == TlsState::Decrypted => write!(f, ": {why}"),
+            Some(why) if self.state.has_plaintext() => write!(f, ": {why}"),
+            Some(why) if self.state == TlsState::Passed => write!(f, " passed: {why}"),
             Some(why) => write!(f, " not decrypted: {why}"),
             None => Ok(()),
         }
@@ -65,15 +66,32 @@ impl Tls {
 pub enum TlsState {
     /// It is decrypted on the way, by keys that a peer has logged.
     Decrypted,
-    /// It stays closed: the wire is all there is.
+    /// The tunnel ends it at both legs.
+    Intercepted,
+    /// The tunnel ends the client's; the server is sent plaintext.
+    Terminated,
+    /// The tunnel speaks it with the server; the client sends plaintext.
+    Originated,
+    /// The tunnel could end it, but lets it pass as it is.
+    Passed,
+    /// It stays closed: the wire is all there is, or it has failed.
     Closed,
 }
 
 impl TlsState {
-    /// `decrypted` or `closed`.
+    /// Whether plaintext of it is shown.
+    pub const fn has_plaintext(self) -> bool {
+        !matches!(self, Self::Passed | Self::Closed)
+    }
+
+    /// `decrypted`, `intercepted`, `terminated`, `originated`, `passed` or `closed`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Decrypted => "decrypted",
+            Self::Intercepted => "intercepted",
+            Self::Terminated => "terminated",
+            Self::Originated => "originated",
+            Self::Passed => "passed",
             Self::Closed => "closed",
         }
     }

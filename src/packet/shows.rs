@@ -1,6 +1,6 @@
 //! Which of a connection's two views a conversation shows.
 
-use crate::event::{EventKind, Tls, TlsState, View, Views};
+use crate::event::{EventKind, View, Views};
 
 /// What a conversation is drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Shows {
 
 /// Whether plaintext follows.
 pub(super) fn is_decrypted(kind: &EventKind) -> bool {
-    matches!(kind, EventKind::Tls(tls) if matches!(**tls, Tls { state: TlsState::Decrypted, .. }))
+    matches!(kind, EventKind::Tls(tls) if tls.state.has_plaintext())
 }
 
 /// The port of the same protocol without TLS, by IANA's registry of ports; others stay. 8080 stands

@@ -91,8 +91,8 @@ impl<P: Payload> Relay<P> {
             return;
         };
         let flow = self.flow(Direction::from(by));
-        // A delay is not worth the wait any more.
-        if matches!(flow.stage, Stage::Delaying { .. }) {
+        // A delay is not worth the wait any more, and nobody releases what holds.
+        if matches!(flow.stage, Stage::Delaying { .. } | Stage::Holding) {
             flow.stop();
         }
         if !flow.is_over() {

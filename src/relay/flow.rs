@@ -16,6 +16,8 @@ pub(super) enum Stage<P> {
     Recording(P),
     /// The transform.
     Transforming,
+    /// The other direction's transform.
+    Holding,
     /// A delay that the transform asked for.
     Delaying { until: Duration },
     /// The receiver, who is sent something.

@@ -70,14 +70,14 @@ impl<P: Payload> Relay<P> {
 
     fn connecting(&mut self, input: Input<P>, now: Duration, out: &mut Actions<P>) {
         match input {
-            Input::Connected { transformed } => {
+            Input::Connected { transformed, opening } => {
                 self.state = State::Relaying;
                 self.active = now;
                 out.push_back(Action::Emit(Emit::Connected));
-                for direction in [Direction::ClientToServer, Direction::ServerToClient] {
-                    self.flows[direction as usize] = Flow::new(transformed[direction as usize]);
-                    self.read(direction, out);
-                }
+                self.flows = transformed.map(Flow::new);
+                self.flows[Direction::ClientToServer as usize].steps = opening.into();
+                self.next_step(Direction::ClientToServer, now, out);
+                self.read(Direction::ServerToClient, out);
             }
             Input::ConnectFailed { reason, is_answered: false } => self.close(reason, out),
             Input::ConnectFailed { reason, is_answered: true } => {
@@ -199,6 +199,15 @@ impl<P: Payload> Relay<P> {
                     self.flow(direction).is_cut = true;
                     self.send(direction, receiver, Output::End, now, out);
                 }
+                Step::Tell(kind) => {
+                    out.push_back(Action::Emit(Emit::Told(kind)));
+                    continue;
+                }
+                Step::Release => {
+                    self.release(!direction, now, out);
+                    continue;
+                }
+                Step::Hold => self.flow(direction).stage = Stage::Holding,
                 Step::Delay(delay) => {
                     self.flow(direction).stage = Stage::Delaying { until: now + delay };
                 }
@@ -210,6 +219,13 @@ impl<P: Payload> Relay<P> {
             return;
         }
         self.read_or_end(direction, now, out);
+    }
+
+    /// Lets a direction go on that holds.
+    fn release(&mut self, direction: Direction, now: Duration, out: &mut Actions<P>) {
+        if matches!(self.flow(direction).stage, Stage::Holding) {
+            self.next_step(direction, now, out);
+        }
     }
 
     /// A direction has delivered all that it had.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::machine::Relay;
-use crate::event::{BothTotals, CloseReason, Direction, Leg, Side, Totals};
+use crate::event::{BothTotals, CloseReason, Direction, EventKind, Leg, Side, Totals};
 
 /// What is relayed: cheap to clone, and never changed.
 pub(crate) trait Payload: Clone {
@@ -50,8 +50,9 @@ pub(crate) enum Fault {
 /// What happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Input<P> {
-    /// The server was reached; which directions have a transform, the client's first.
-    Connected { transformed: [bool; 2] },
+    /// The server was reached; which directions have a transform, the client's first, and what the
+    /// client's wants done before it is given anything.
+    Connected { transformed: [bool; 2], opening: Vec<Step<P>> },
     /// The server was not reached. The client is reset, unless it already has an answer in its own
     /// protocol: then it gets FIN.
     ConnectFailed { reason: CloseReason, is_answered: bool },
@@ -109,13 +110,30 @@ pub(crate) enum Action<P> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Emit<P> {
     Connected,
-    Data { direction: Direction, leg: Leg, offset: u64, payload: P },
-    Shutdown { direction: Direction, totals: Totals },
-    Close { reason: CloseReason, totals: BothTotals },
+    Data {
+        direction: Direction,
+        leg: Leg,
+        offset: u64,
+        payload: P,
+    },
+    Shutdown {
+        direction: Direction,
+        totals: Totals,
+    },
+    /// What a transform has to tell.
+    Told(EventKind),
+    Close {
+        reason: CloseReason,
+        totals: BothTotals,
+    },
 }
 
 /// One thing that a transform wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "tls"),
+    allow(dead_code, reason = "only TLS that ends in the tunnel holds, releases and tells")
+)]
 pub(crate) enum Step<P> {
     /// Send this on to the receiver.
     Forward(P),
@@ -123,6 +141,12 @@ pub(crate) enum Step<P> {
     Reply(P),
     /// Go on after this long.
     Delay(Duration),
+    /// Go on once the other direction's transform says so.
+    Hold,
+    /// Let the other direction go on, if it holds.
+    Release,
+    /// Record this.
+    Tell(EventKind),
     /// End the direction: the receiver gets FIN. What still comes is recorded and left out.
     Finish,
     /// Reset both sides.

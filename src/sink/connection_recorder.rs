@@ -60,7 +60,9 @@ impl ConnectionRecorder {
 
     /// Records a later event other than data. Never waits: its room was taken at the opening.
     pub(crate) fn lifecycle(&self, time: Timestamp, kind: EventKind) {
-        self.send(time, kind, self.skipped.get(), |_| Some(0));
+        let same = kind.clone();
+        let cost = |queue: &SinkQueue| queue.interest.wants_event(&same).then_some(0);
+        self.send(time, kind, self.skipped.get(), cost);
     }
 
     /// Records data where every sink that waits has room now; the chunk comes back where one has

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Interest, Kept, Sink};
 use crate::event::{
-    ConnectionId, Direction, Event, EventKind, Leg, Timestamp, TlsState, Totals, View, Views,
+    ConnectionId, Direction, Event, EventKind, Leg, Timestamp, Tls, TlsState, Totals, View, Views,
 };
 use crate::tls::follow::KeyLogFollower;
 use crate::tls::{Observer, Seen};
@@ -38,6 +39,10 @@ const CLEAR_MAX: u64 = 64 << 10;
 pub struct Decrypting<S> {
     sink: S,
     interest: Interest,
+    /// At which leg the bytes of each direction are decrypted.
+    legs: [Leg; 2],
+    /// What is told of connections that are decrypted.
+    state: TlsState,
     key_log: KeyLogFollower,
     polled: Option<Instant>,
     connections: HashMap<ConnectionId, Watched>,
@@ -102,11 +107,24 @@ impl<S: Sink> Decrypting<S> {
     /// Gives `sink` the plaintext of what the key log opens. The file is followed while it grows;
     /// it need not exist yet.
     pub fn new(sink: S, key_log: impl Into<PathBuf>) -> Self {
+        let leg = if sink.interest().received { Leg::Received } else { Leg::Sent };
+        Self::with(sink, KeyLogFollower::new(key_log.into()), [leg; 2], TlsState::Decrypted)
+    }
+
+    /// Gives `sink` the plaintext of connections whose TLS ends in the tunnel, which tells their
+    /// secrets: of what passes at these legs, by direction.
+    pub(crate) fn by_events(sink: S, legs: [Leg; 2], state: TlsState) -> Self {
+        Self::with(sink, KeyLogFollower::of_nothing(), legs, state)
+    }
+
+    fn with(sink: S, key_log: KeyLogFollower, legs: [Leg; 2], state: TlsState) -> Self {
         let interest = sink.interest();
         Self {
             sink,
             interest,
-            key_log: KeyLogFollower::new(key_log.into()),
+            legs,
+            state,
+            key_log,
             polled: None,
             connections: HashMap::new(),
             waiting: HashSet::new(),
@@ -114,9 +132,35 @@ impl<S: Sink> Decrypting<S> {
         }
     }
 
-    /// The leg whose bytes are decrypted.
-    const fn leg(&self) -> Leg {
-        if self.interest.received { Leg::Received } else { Leg::Sent }
+    /// Takes secrets that the tunnel tells.
+    fn secrets(&mut self, event: &Event, lines: &[String]) -> io::Result<()> {
+        lines.iter().for_each(|line| self.key_log.add(line));
+        if self.interest.secrets {
+            self.sink.record(event)?;
+        }
+        self.look_again(event.connection, event.time)
+    }
+
+    /// The tunnel says that it lets a connection pass, or why it failed: nothing is decrypted.
+    fn closed(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(mut watched) = self.connections.remove(&event.connection) {
+            watched.observer.stop(&mut self.seen);
+            self.connections.insert(event.connection, watched);
+            self.settle(event.connection)?;
+            self.connections.remove(&event.connection);
+        }
+        self.sink.record(event)
+    }
+
+    /// What the observer says of a handshake, if the tunnel does not say it better.
+    fn facts(&self, tls: Arc<Tls>) -> Option<EventKind> {
+        match (self.state, tls.state) {
+            (TlsState::Decrypted, _) => Some(EventKind::Tls(tls)),
+            (state, TlsState::Decrypted) => {
+                Some(EventKind::Tls(Arc::new(Tls { state, ..Tls::clone(&tls) })))
+            }
+            _ => None,
+        }
     }
 
     fn poll(&mut self, at_most_every: Duration) {
@@ -216,7 +260,11 @@ impl<S: Sink> Decrypting<S> {
     }
 
     fn hand_on_one(&mut self, connection: ConnectionId, seen: Seen) -> io::Result<()> {
-        let (leg, is_both) = (self.leg(), self.interest.views == Views::Both);
+        let (legs, is_both) = (self.legs, self.interest.views == Views::Both);
+        let told = match &seen {
+            Seen::Tls(tls) => self.facts(Arc::clone(tls)),
+            _ => None,
+        };
         let Some(watched) = self.connections.get_mut(&connection) else { return Ok(()) };
         let time = watched.last;
         let mut before = Vec::new();
@@ -226,10 +274,12 @@ impl<S: Sink> Decrypting<S> {
                 return Ok(());
             }
             Seen::Wire { direction, offset, bytes } => {
+                let leg = legs[direction as usize];
                 EventKind::Data { direction, leg, view: View::Wire, offset, bytes }
             }
             Seen::Plain { direction, offset, bytes } => {
                 let offset = watched.clear.offset(direction, offset);
+                let leg = legs[direction as usize];
                 EventKind::Data { direction, leg, view: View::Plain, offset, bytes }
             }
             Seen::End { direction, offset } => {
@@ -241,12 +291,14 @@ impl<S: Sink> Decrypting<S> {
                 if tls.state == TlsState::Decrypted {
                     before = watched.clear.begin();
                 }
-                EventKind::Tls(tls)
+                let Some(told) = told else { return Ok(()) };
+                told
             }
             Seen::Secrets(lines) => EventKind::Secrets(lines),
         };
         self.sink.record(&Event { connection, time, kind })?;
         for (direction, offset, bytes) in before {
+            let leg = legs[direction as usize];
             let kind = EventKind::Data { direction, leg, view: View::Plain, offset, bytes };
             self.sink.record(&Event { connection, time, kind })?;
         }
@@ -264,7 +316,9 @@ impl<S: Sink> Sink for Decrypting<S> {
             watched.last = event.time;
         }
         match event.kind {
-            EventKind::Data { leg, .. } if leg == self.leg() => {
+            EventKind::Secrets(ref lines) => self.secrets(event, lines),
+            EventKind::Tls(ref tls) if !tls.state.has_plaintext() => self.closed(event),
+            EventKind::Data { direction, leg, .. } if leg == self.legs[direction as usize] => {
                 if self.interest.views == Views::Both {
                     self.sink.record(event)?;
                 }
@@ -324,7 +378,7 @@ impl<S: Sink> Sink for Decrypting<S> {
     }
 
     fn interest(&self) -> Interest {
-        self.interest
+        self.interest.secrets(true)
     }
 
     fn wants_ticks(&self) -> bool {

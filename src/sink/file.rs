@@ -30,6 +30,12 @@ pub fn create_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a file to append to, under the same rules but for the lock: others may append to it, too.
+#[cfg(feature = "tls")]
+pub(crate) fn append_to_file(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().append(true).create(true).mode(0o600), 0)
+}
+
 /// Opens an existing FIFO to write to, under the same rules. Without a reader this waits for one,
 /// or fails, as `flags` say.
 #[cfg(feature = "capture")]

@@ -5,6 +5,10 @@ mod connection_recorder;
 #[cfg(feature = "tls")]
 mod decrypting;
 pub(crate) mod file;
+#[cfg(feature = "tls")]
+mod key_log_file;
+#[cfg(feature = "tls")]
+mod one_leg;
 mod options;
 mod queue;
 mod recorder;
@@ -20,6 +24,10 @@ pub(crate) use connection_recorder::{Chunk, ConnectionRecorder, SkippedSinks};
 #[cfg(feature = "tls")]
 pub use decrypting::Decrypting;
 pub use file::create_file;
+#[cfg(feature = "tls")]
+pub use key_log_file::KeyLogFile;
+#[cfg(feature = "tls")]
+pub(crate) use one_leg::OneLeg;
 pub use options::{BUFFER_BYTES, OnError, OnSlow, SinkOptions, SinkReport, SinkStats};
 pub(crate) use recorder::{Recorder, SINKS_MAX, StartedSinks};
 pub(crate) use thread::words_of;
@@ -36,17 +44,49 @@ pub struct Interest {
     pub sent: bool,
     /// Which views of TLS, where the tunnel can look into it.
     pub views: Views,
+    /// `Secrets` of connections whose TLS ends in the tunnel; a sink that wants plaintext need not
+    /// ask for them.
+    pub secrets: bool,
+    /// Whether both legs are taken for one conversation, whose bytes are the same. Where they are
+    /// not, because TLS ends in the tunnel, only one is given, as received and as sent. A sink that
+    /// wants one leg is given one in any case.
+    pub joins_legs: bool,
 }
 
 impl Interest {
     /// Everything.
-    pub const ALL: Self = Self { received: true, sent: true, views: Views::Wire };
+    pub const ALL: Self = Self::data(true, true);
     /// What each peer said; enough for most sinks.
-    pub const RECEIVED: Self = Self { received: true, sent: false, views: Views::Wire };
+    pub const RECEIVED: Self = Self::data(true, false);
     /// What each peer was told, and when it took it.
-    pub const SENT: Self = Self { received: false, sent: true, views: Views::Wire };
+    pub const SENT: Self = Self::data(false, true);
     /// No data: that connections opened, reached their server, half-closed and closed.
-    pub const LIFECYCLE: Self = Self { received: false, sent: false, views: Views::Wire };
+    pub const LIFECYCLE: Self = Self::data(false, false);
+
+    const fn data(received: bool, sent: bool) -> Self {
+        Self { received, sent, views: Views::Wire, secrets: false, joins_legs: false }
+    }
+
+    /// Whether an event without data is wanted.
+    const fn wants_event(self, kind: &EventKind) -> bool {
+        match kind {
+            EventKind::Tls(_) => !matches!(self.views, Views::Wire),
+            EventKind::Secrets(_) => self.secrets,
+            _ => true,
+        }
+    }
+
+    /// The same with `Secrets`.
+    #[must_use]
+    pub const fn secrets(self, secrets: bool) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// The same for a sink that takes both legs for one conversation.
+    #[must_use]
+    pub const fn joining_legs(self) -> Self {
+        Self { joins_legs: true, ..self }
+    }
 
     /// The same with other views.
     #[must_use]

@@ -20,7 +20,7 @@ pub(super) fn find(bytes: &[u8]) -> Found {
 }
 
 /// Whether `bytes` begin like a ClientHello, as far as they go.
-fn may_be_head(bytes: &[u8]) -> bool {
+pub(super) fn may_be_head(bytes: &[u8]) -> bool {
     let have = bytes.len().min(HEAD_LEN);
     let mut head = [0; HEAD_LEN];
     head[..have].copy_from_slice(&bytes[..have]);

@@ -17,7 +17,7 @@ const KNOWN_BY: usize = 64;
 /// Follows a key log that programs append to. The file may not exist yet, be cut off, or be
 /// replaced.
 pub(crate) struct KeyLogFollower {
-    path: PathBuf,
+    path: Option<PathBuf>,
     /// Which file it was, and how far it has been read.
     file: Option<(u64, u64)>,
     /// The last bytes of what has been read.
@@ -30,8 +30,13 @@ pub(crate) struct KeyLogFollower {
 
 impl KeyLogFollower {
     pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path: Some(path), ..Self::of_nothing() }
+    }
+
+    /// Follows no file: its keys are those that are [added](Self::add).
+    pub(crate) fn of_nothing() -> Self {
         let (read, partial) = (Vec::new(), Vec::new());
-        Self { path, file: None, read, partial, keys: KeyLog::default(), is_reported: false }
+        Self { path: None, file: None, read, partial, keys: KeyLog::default(), is_reported: false }
     }
 
     /// Reads what is new; a file that is not there has nothing new. One that cannot be read is
@@ -44,6 +49,11 @@ impl KeyLogFollower {
         }
     }
 
+    /// Adds a line that came in another way.
+    pub(crate) fn add(&mut self, line: &str) {
+        self.keys.add(line.as_bytes());
+    }
+
     /// Takes a last line that has no end, now that nothing will be appended.
     #[cfg(feature = "tls")]
     pub(crate) fn finish(&mut self) {
@@ -52,8 +62,9 @@ impl KeyLogFollower {
     }
 
     fn try_poll(&mut self) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
         // A FIFO would be waited for here, and the capture with it.
-        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
+        let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let file = match open {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -119,7 +130,7 @@ impl KeyLogFollower {
     }
 
     fn explained(&self, error: io::Error) -> io::Error {
-        let path = self.path.display();
+        let path = self.path.as_deref().unwrap_or_else(|| "".as_ref()).display();
         let what = format!("cannot read the key log {path}: {}", Sentence(&error));
         io::Error::new(error.kind(), what)
     }

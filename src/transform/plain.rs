@@ -37,10 +37,14 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
+    /// Whether there is nothing for it to do.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.codec.is_none() && self.encoder.is_none() && self.decoder.is_none()
+    }
+
     /// The codec, if there is anything for it to do.
     pub(crate) fn into_codec(self) -> Option<Arc<dyn Codec>> {
-        let idle = self.codec.is_none() && self.encoder.is_none() && self.decoder.is_none();
-        (!idle).then(|| Arc::new(self) as Arc<dyn Codec>)
+        (!self.is_empty()).then(|| Arc::new(self) as Arc<dyn Codec>)
     }
 }
 

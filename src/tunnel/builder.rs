@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use super::address::{Address, AddressError};
 use super::clock::WallClock;
 use super::decryption::Decryption;
+#[cfg(feature = "tls")]
+use super::ending_tls::TlsEnding;
 use super::error::BindError;
 use super::handle::Handle;
 use super::limits::Limits;
@@ -23,6 +25,8 @@ use super::worker_pool::WorkerPool;
 use crate::ingress::{Credentials, Filter};
 use crate::net::Backend;
 use crate::sink::{Sink, SinkOptions};
+#[cfg(feature = "tls")]
+use crate::tls::TlsEnder;
 use crate::transform::{Codec, Function, Plain};
 
 /// Describes a tunnel; made by [`Tunnel::builder`], or as the default without a listener; ended by
@@ -208,6 +212,19 @@ impl Builder {
         self
     }
 
+    /// Ends TLS in the tunnel as `ender` says, but for connections to the servers that `pass` lets
+    /// through: those are left alone. A server is known by the name that the client asks for, by
+    /// its address, and as the client named it to a proxy. By default TLS passes as it is.
+    ///
+    /// Sinks that [want](crate::sink::Interest::views) plaintext are given it. A
+    /// [`codec`](Self::codec) has nothing to change then: [`bind`](Self::bind) refuses both.
+    #[cfg(feature = "tls")]
+    pub fn end_tls(mut self, ender: TlsEnder, pass: Filter) -> Self {
+        let (ender, pass) = (Arc::new(ender), Arc::new(pass));
+        self.decryption.ending = Some(TlsEnding { ender, pass });
+        self
+    }
+
     /// Sets the way to the kernel. By default io_uring, and epoll where io_uring is not permitted.
     pub const fn io(mut self, backend: Backend) -> Self {
         self.backend = backend;
@@ -229,6 +246,10 @@ impl Builder {
     /// An address makes no sense or cannot be listened on, there is no io_uring, or too few
     /// descriptors, memory or threads for all workers. Nothing is left open then.
     pub fn bind(self) -> Result<Tunnel, BindError> {
+        #[cfg(feature = "tls")]
+        if self.decryption.ending.is_some() && !self.codec.is_empty() {
+            return Err(BindError::CodecAndTls);
+        }
         let parsed = self.listeners.into_iter().collect::<Result<Vec<_>, _>>()?;
         let mut listening = Vec::new();
         for (from, target) in parsed {

@@ -42,6 +42,10 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let is_recorded = listening.is_none() || is_recorded(&worker, &arrival, only.as_ref());
     let open =
         Open::new(arrival.client.clone(), arrival.listener.clone(), arrival.wanted.to_string());
+    #[cfg(feature = "tls")]
+    let session = shared.tls.as_ref().filter(|_| is_recorded);
+    #[cfg(feature = "tls")]
+    let session = session.map(|tls| tls.session(&arrival, only.as_ref()));
     let open = Arc::new(open.server(only).process(arrival.process.clone()));
     let recorder =
         if is_recorded { shared.recorder.clone() } else { shared.recorder.without_sinks() };
@@ -55,6 +59,8 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let reach = Reach { worker: worker_too, arrival, answer, hops, listening, found, source };
     let recording = Recording::new(&worker, &tap, &passed, &closed);
     let transforms = Transforms::new(shared.codec.as_deref(), id, open);
+    #[cfg(feature = "tls")]
+    let transforms = transforms.ending_tls(session);
     Driver::new(&worker, recording, client, Box::pin(reach.run()), transforms).run().await;
     drop(closing);
 }

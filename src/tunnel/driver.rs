@@ -215,6 +215,9 @@ impl<'a> Driver<'a> {
             }
             Action::Emit(event) => {
                 if matches!(event, Emit::Close { .. }) {
+                    for told in self.transforms.last_words() {
+                        self.recording.lifecycle(now.time, Emit::Told(told));
+                    }
                     // One of them may panic as it goes, which is no clean end.
                     self.transforms.clear();
                 }
@@ -258,7 +261,8 @@ impl<'a> Driver<'a> {
         }
         let transformed =
             [Direction::ClientToServer, Direction::ServerToClient].map(|d| self.transforms.has(d));
-        self.give(Input::Connected { transformed });
+        let opening = self.transforms.opening();
+        self.give(Input::Connected { transformed, opening });
         if let Err(broken) = made {
             self.give(broken);
         }

@@ -42,6 +42,9 @@ pub enum BindError {
         /// The listeners and their targets that go round in a circle.
         routes: String,
     },
+    /// What changes bytes would be given TLS that the tunnel itself ends.
+    #[error("a codec cannot be used where TLS ends in the tunnel (leave out one of them)")]
+    CodecAndTls,
     /// A worker could not set up its ring.
     #[error(transparent)]
     Ring(#[from] RingError),

@@ -13,6 +13,8 @@ mod connection;
 mod counters;
 mod decryption;
 mod driver;
+#[cfg(feature = "tls")]
+mod ending_tls;
 mod error;
 mod handle;
 mod handshaking;

@@ -176,7 +176,8 @@ impl Tunnel {
         let (phases, now) = (self.handle.phases.clone(), clock.clone());
         // Better no traffic than traffic unrecorded.
         let on_failure = move || phases.advance(Phase::Aborting);
-        let sinks = self.sinks.into_iter().map(|sink| self.decryption.of(sink)).collect();
+        let decryption = &self.decryption;
+        let sinks = self.sinks.into_iter().map(|sink| decryption.of(sink)).collect();
         let (recorder, threads) =
             Recorder::start(sinks, move || now.now().time, on_failure).map_err(RunError::Thread)?;
         let _ = self.handle.recorder.set(recorder.clone());
@@ -189,6 +190,8 @@ impl Tunnel {
             catching: Mutex::new(self.catching),
             limits: self.limits,
             codec: self.codec,
+            #[cfg(feature = "tls")]
+            tls: self.decryption.ending.clone(),
             clock,
             phases: self.handle.phases.clone(),
             counters: Arc::clone(&self.handle.counters),

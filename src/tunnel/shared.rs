@@ -9,6 +9,8 @@ use super::catching::Catching;
 use super::clock::Clock;
 use super::connect::Candidate;
 use super::counters::Counters;
+#[cfg(feature = "tls")]
+use super::ending_tls::TlsEnding;
 use super::hops::Hops;
 use super::limits::Limits;
 use super::listening::Listening;
@@ -36,6 +38,9 @@ pub(super) struct Shared {
     pub(super) catching: Mutex<Vec<Option<Catching>>>,
     pub(super) limits: Limits,
     pub(super) codec: Option<Arc<dyn Codec>>,
+    /// How TLS ends in the tunnel, if it does.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsEnding>,
     pub(super) clock: Clock,
     pub(super) phases: Phases,
     pub(super) counters: Arc<[Counters]>,

@@ -1,12 +1,20 @@
-//! Runs a connection's transforms so that neither an error nor a panic of them gets further.
+//! Runs what may change a connection's bytes, its transforms or the end of its TLS, so that
+//! neither an error nor a panic of it gets further.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::event::{ConnectionId, Direction, Open};
+#[cfg(feature = "tls")]
+use bytes::Bytes;
+
+#[cfg(feature = "tls")]
+use super::ending_tls;
+use crate::event::{ConnectionId, Direction, EventKind, Open};
 use crate::net::Chunk;
 use crate::relay::{self, Input};
 use crate::sink::words_of;
+#[cfg(feature = "tls")]
+use crate::tls::Session;
 use crate::transform::{Codec, Output, Pair, Step, TransformError};
 
 /// The transforms of one connection.
@@ -15,11 +23,27 @@ pub(super) struct Transforms<'a> {
     id: ConnectionId,
     open: Arc<Open>,
     pair: Pair,
+    /// The connection's TLS, where that ends in the tunnel.
+    #[cfg(feature = "tls")]
+    tls: Option<Box<Session>>,
 }
 
 impl<'a> Transforms<'a> {
     pub(super) fn new(codec: Option<&'a dyn Codec>, id: ConnectionId, open: Arc<Open>) -> Self {
-        Self { codec, id, open, pair: Pair::default() }
+        Self {
+            codec,
+            id,
+            open,
+            pair: Pair::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The same for a connection whose TLS ends in the tunnel, which no codec may change.
+    #[cfg(feature = "tls")]
+    pub(super) fn ending_tls(self, session: Option<Session>) -> Self {
+        Self { tls: session.map(Box::new), ..self }
     }
 
     /// Makes them, now that the server has answered; what went wrong.
@@ -33,7 +57,29 @@ impl<'a> Transforms<'a> {
         Ok(())
     }
 
+    /// What is done before the client says anything.
+    pub(super) fn opening(&mut self) -> Vec<relay::Step<Chunk>> {
+        #[cfg(feature = "tls")]
+        if let Some(session) = &mut self.tls {
+            return ending_tls::steps(Direction::ClientToServer, session.start());
+        }
+        Vec::new()
+    }
+
+    /// What is to be told before the connection's close.
+    pub(super) fn last_words(&mut self) -> Vec<EventKind> {
+        #[cfg(feature = "tls")]
+        if let Some(session) = &mut self.tls {
+            return session.close();
+        }
+        Vec::new()
+    }
+
     pub(super) const fn has(&self, direction: Direction) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return true;
+        }
         match direction {
             Direction::ClientToServer => self.pair.encoder.is_some(),
             Direction::ServerToClient => self.pair.decoder.is_some(),
@@ -42,11 +88,19 @@ impl<'a> Transforms<'a> {
 
     /// Is done with them.
     pub(super) fn clear(&mut self) {
+        #[cfg(feature = "tls")]
+        {
+            self.tls = None;
+        }
         self.pair = Pair::default();
     }
 
     /// Gives bytes, or the end of the stream, to the transform of a direction.
     pub(super) fn run(&mut self, direction: Direction, payload: Option<&Chunk>) -> Input<Chunk> {
+        #[cfg(feature = "tls")]
+        if let Some(session) = &mut self.tls {
+            return run_tls(session, direction, payload.and_then(Chunk::bytes));
+        }
         let slot = match direction {
             Direction::ClientToServer => &mut self.pair.encoder,
             Direction::ServerToClient => &mut self.pair.decoder,
@@ -67,6 +121,21 @@ impl<'a> Transforms<'a> {
             }
             Err(message) => broken(direction, &message),
         }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn run_tls(session: &mut Session, direction: Direction, bytes: Option<&Bytes>) -> Input<Chunk> {
+    let from = direction.sender();
+    let run = || match bytes {
+        Some(bytes) => session.receive(from, bytes),
+        None => session.end(from),
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(effects) => {
+            Input::Transformed { direction, steps: ending_tls::steps(direction, effects) }
+        }
+        Err(panic) => broken(direction, &format!("its TLS panicked: {}", words_of(&*panic))),
     }
 }
 

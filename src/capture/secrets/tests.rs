@@ -21,7 +21,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let secrets = Secrets::new(folder.path().join("keys.log"));
+        let secrets = Secrets::of(Some(folder.path().join("keys.log")), false).unwrap();
         Self { folder, secrets, pending: Vec::new() }
     }
 
@@ -132,8 +132,8 @@ fn remembered_closed_connections_are_bounded() {
         let id = 1 + i as u64;
         let random: Random = std::array::from_fn(|at| (id >> (8 * (at % 8))) as u8);
         scene.secrets.written.insert(random, 0);
-        scene.secrets.open.insert(ConnectionId(id), Tls { random, answered: true });
-        scene.secrets.close(ConnectionId(id));
+        scene.secrets.open.insert((ConnectionId(id), Side::Client), Tls { random, answered: true });
+        scene.secrets.close((ConnectionId(id), Side::Client));
     }
     assert_eq!(scene.secrets.written.len(), CLOSED_MAX);
 }

@@ -194,6 +194,6 @@ fn inputs_that_do_not_belong_to_a_drain_change_nothing() {
         .when(resets(Client), "rst client, watch server, measure server")
         .when(Input::TimePassed, "")
         .when(has_left(Client, 0), "")
-        .when(Input::Connected { transformed: [false; 2] }, "")
+        .when(Input::Connected { transformed: [false; 2], opening: Vec::new() }, "")
         .when(ends(Server), "");
 }

@@ -154,7 +154,7 @@ impl World {
         match event {
             Event::Connected => {
                 self.is_connecting = false;
-                self.give(Input::Connected { transformed: [false; 2] });
+                self.give(Input::Connected { transformed: [false; 2], opening: Vec::new() });
             }
             Event::Refused => {
                 self.is_connecting = false;
@@ -292,6 +292,7 @@ impl World {
                     let [received, sent] = offsets[*direction as usize];
                     assert_eq!((totals.received, totals.sent), (received, sent));
                 }
+                Emit::Told(_) => panic!("there is no transform"),
                 Emit::Close { .. } => closed += 1,
             }
         }

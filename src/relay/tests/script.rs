@@ -84,7 +84,8 @@ impl Dialogue {
     }
 
     pub(super) fn and_connected(self, transformed: [bool; 2]) -> Self {
-        self.when(Input::Connected { transformed }, "connected, read client, read server")
+        let connected = Input::Connected { transformed, opening: Vec::new() };
+        self.when(connected, "connected, read client, read server")
     }
 
     /// Sinks take nothing until the test says so.
@@ -184,6 +185,7 @@ fn event_words(event: &Emit<Bytes>) -> String {
         Emit::Shutdown { direction, totals } => {
             format!("ended {} {}/{}", direction.sender(), totals.received, totals.sent)
         }
+        Emit::Told(_) => "told".to_owned(),
         Emit::Close { reason, .. } => format!("close {}", reason_words(reason)),
     }
 }

@@ -77,6 +77,38 @@ fn delay_puts_off_what_comes_after_it() {
 }
 
 #[test]
+fn opening_comes_before_what_the_client_says() {
+    let opening = vec![forward("hello")];
+    Dialogue::accepted()
+        .when(
+            Input::Connected { transformed: [true, true], opening },
+            "connected, write server 'hello', read server",
+        )
+        .when(takes(Server, 5), "sent client 0 'hello', read client");
+}
+
+#[test]
+fn hold_waits_for_the_other_direction() {
+    let both = || Dialogue::accepted().and_connected([true, true]);
+    both()
+        .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
+        .when(steps(ClientToServer, [Step::Hold]), "")
+        .when(says(Server, "b"), "received server 0 'b', transform server 'b'")
+        .when(steps(ServerToClient, [Step::Release, reply("a")]), "read client, write server 'a'");
+    both()
+        .when(says(Server, "b"), "received server 0 'b', transform server 'b'")
+        .when(steps(ServerToClient, [Step::Release]), "read server");
+}
+
+#[test]
+fn hold_ends_with_a_reset() {
+    encoded()
+        .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
+        .when(steps(ClientToServer, [Step::Hold]), "")
+        .when(resets(Client), "rst client, watch server, measure server");
+}
+
+#[test]
 fn finish_ends_the_direction_and_later_bytes_are_only_recorded() {
     encoded()
         .when(says(Client, "a"), "received client 0 'a', transform client 'a'")

@@ -208,6 +208,10 @@ impl<'a> Fields<'a> {
     fn tls(&mut self) -> Result<Tls> {
         let mut tls = Tls::new(match &*self.text("state")? {
             "decrypted" => TlsState::Decrypted,
+            "intercepted" => TlsState::Intercepted,
+            "terminated" => TlsState::Terminated,
+            "originated" => TlsState::Originated,
+            "passed" => TlsState::Passed,
             "closed" => TlsState::Closed,
             other => return Err(format!("there is no state '{other}'")),
         });

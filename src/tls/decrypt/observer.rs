@@ -150,6 +150,14 @@ impl Observer {
         self.passed[direction as usize]
     }
 
+    /// Nothing more is to be decrypted: hands out what is held back, and lets all pass.
+    pub fn stop(&mut self, seen: &mut Vec<Seen>) {
+        self.release(seen);
+        if let State::Following(mut session) = std::mem::replace(&mut self.state, State::Passing) {
+            session.give_up(seen);
+        }
+    }
+
     /// The connection has ended: hands out what is still held back.
     pub fn finish(&mut self, now: Timestamp, keys: &KeyLog, seen: &mut Vec<Seen>) {
         self.advance(now, keys, seen);

@@ -1,0 +1,153 @@
+//! The client's hello: where it begins, and what it asks for.
+
+use bytes::BytesMut;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{Accepted, Acceptor};
+
+use crate::tls::find_hello::{self, HEAD_LEN};
+
+/// A hello is shorter, or it is none that can be opened.
+const HELLO_MAX: usize = 64 << 10;
+/// At the beginning of what a client sends in the middle of a connection, so much has to fit.
+const DECISIVE: usize = 6;
+
+/// Looks for the hello in what a client sends. What cannot be its beginning is let through.
+///
+/// It begins what the client sends first, or first after the server has said something: whoever
+/// wants TLS in the middle of a connection asks for it and waits (`STARTTLS`, PostgreSQL's
+/// SSLRequest, a proxy's `CONNECT`). A hello anywhere else is part of something that is sent.
+#[derive(Default)]
+pub(super) struct Search {
+    held: Vec<u8>,
+    /// Whether the client has sent anything before what is held.
+    has_spoken: bool,
+    /// Whether the server has said anything since.
+    is_answered: bool,
+}
+
+/// What the client's bytes turned out to be.
+pub(super) enum Said {
+    /// No TLS so far.
+    Nothing,
+    /// A hello that can be answered; what came behind it.
+    Hello(Box<Hello>),
+    /// TLS that cannot be opened: its bytes, and why.
+    Closed(Vec<u8>, String),
+}
+
+/// A hello that can be answered.
+pub(super) struct Hello {
+    pub(super) accepted: Accepted,
+    pub(super) sni: Option<String>,
+    pub(super) alpn: Vec<Vec<u8>>,
+    /// The bytes, as they came.
+    pub(super) raw: Vec<u8>,
+}
+
+impl Search {
+    /// Whether the client has sent anything that is no TLS.
+    pub(super) const fn has_spoken(&self) -> bool {
+        self.has_spoken
+    }
+
+    /// The server has said something; what is held now is no hello, since nobody answers half of
+    /// one.
+    pub(super) fn answered(&mut self) -> Vec<u8> {
+        let held = self.release();
+        self.is_answered = true;
+        held
+    }
+
+    /// Lets go of what is held.
+    pub(super) fn release(&mut self) -> Vec<u8> {
+        let held = std::mem::take(&mut self.held);
+        self.has_spoken |= !held.is_empty();
+        held
+    }
+
+    /// Takes bytes of the client; what is no TLS goes to `clear`.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        provider: &CryptoProvider,
+        clear: &mut BytesMut,
+    ) -> Said {
+        self.held.extend_from_slice(bytes);
+        let looked = if self.may_be_hello() { look(&self.held, provider) } else { Looked::Other };
+        match looked {
+            Looked::Incomplete => Said::Nothing,
+            Looked::Other => {
+                clear.extend_from_slice(&self.release());
+                self.is_answered = false;
+                Said::Nothing
+            }
+            Looked::Hello(mut hello) => {
+                hello.raw = std::mem::take(&mut self.held);
+                Said::Hello(hello)
+            }
+            Looked::Closed(why) => Said::Closed(std::mem::take(&mut self.held), why),
+        }
+    }
+
+    /// Whether what is held may be the beginning of a hello. In the middle of a connection a few
+    /// bytes are not enough to be held back.
+    fn may_be_hello(&self) -> bool {
+        let is_first = !self.has_spoken;
+        (is_first || self.is_answered && self.held.len() >= DECISIVE)
+            && find_hello::may_be_head(&self.held)
+    }
+}
+
+enum Looked {
+    Incomplete,
+    Other,
+    Hello(Box<Hello>),
+    Closed(String),
+}
+
+/// Reads a hello that `bytes` may begin with.
+fn look(bytes: &[u8], provider: &CryptoProvider) -> Looked {
+    // It is read once its first record is whole, and not with every byte that comes.
+    if bytes.len() < HEAD_LEN || bytes.len() < 5 + record_len(bytes) {
+        return Looked::Incomplete;
+    }
+    let mut acceptor = Acceptor::default();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if acceptor.read_tls(&mut rest).is_err() {
+            return Looked::Other;
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return answerable(accepted, provider),
+            Err((rustls::Error::InvalidMessage(_), _)) => return Looked::Other,
+            Err((error, _)) => return Looked::Closed(too_old(&error)),
+        }
+    }
+    if bytes.len() > HELLO_MAX { Looked::Other } else { Looked::Incomplete }
+}
+
+/// The length that a record's header tells (RFC 8446 section 5.1).
+fn record_len(record: &[u8]) -> usize {
+    usize::from(u16::from_be_bytes([record[3], record[4]]))
+}
+
+fn too_old(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::PeerIncompatible(_) => {
+            "the client speaks no TLS 1.2 or 1.3 (it is too old)".to_owned()
+        }
+        other => format!("the client's hello is not understood: {other}"),
+    }
+}
+
+fn answerable(accepted: Accepted, provider: &CryptoProvider) -> Looked {
+    let hello = accepted.client_hello();
+    let known = |suite| provider.cipher_suites.iter().any(|known| known.suite() == suite);
+    if !hello.cipher_suites().iter().any(|suite| known(*suite)) {
+        return Looked::Closed("the client offers old cipher suites only".to_owned());
+    }
+    let sni = hello.server_name().map(str::to_owned);
+    let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+    Looked::Hello(Box::new(Hello { accepted, sni, alpn, raw: Vec::new() }))
+}

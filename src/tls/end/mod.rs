@@ -1,0 +1,28 @@
+//! Ends TLS in the tunnel: at one leg or at both, so that the plaintext passes through it.
+//!
+//! Pure: the bytes of either wire go in; bytes for either wire, and what is to be told, come out.
+
+mod answers;
+mod authority;
+mod certificate;
+mod ender;
+mod error;
+mod failure;
+mod hello;
+mod leg;
+mod opening;
+mod pem;
+mod secrets;
+mod server_leg;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod verifier;
+
+pub use authority::{Authority, AuthorityError, AuthorityPem};
+pub use ender::TlsEnder;
+pub use error::TlsEnderError;
+pub use pem::{Identity, PemError};
+pub use server_leg::ServerTrust;
+pub(crate) use session::{Effects, Passes, Session, Wanted};

@@ -1,0 +1,267 @@
+//! One connection whose TLS ends in the tunnel.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rustls::server::Accepted;
+
+use super::ender::{Kind, TlsEnder};
+use super::hello::{Said, Search};
+use super::leg::Leg;
+use super::secrets::Secrets;
+use super::server_leg::ServerLeg;
+use crate::event::{EventKind, Side, Tls, TlsState};
+
+/// What a client sends behind its hello, before it is answered, is kept up to this size.
+const EARLY_MAX: usize = 64 << 10;
+/// What is to be done, by side.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Bytes for each side's wire.
+    pub(crate) to: [BytesMut; 2],
+    /// Whether each side is to be sent FIN, behind its bytes.
+    pub(crate) ends: [bool; 2],
+    /// What is to be told, before the bytes.
+    pub(crate) told: Vec<EventKind>,
+    /// Whether both sides are to be reset, behind all of that.
+    pub(crate) resets: bool,
+    /// Whether nothing more is to be read from the client until the server has said something.
+    pub(crate) holds_client: bool,
+}
+
+impl Effects {
+    /// Tells what becomes of TLS with the server that is called `sni`, and why.
+    pub(super) fn tell(&mut self, state: TlsState, sni: Option<&str>, why: &str) {
+        let mut tls = Tls::new(state);
+        (tls.sni, tls.why) = (sni.map(Into::into), Some(why.into()));
+        self.told.push(EventKind::Tls(Arc::new(tls)));
+    }
+
+    pub(super) fn to(&mut self, side: Side) -> &mut BytesMut {
+        &mut self.to[side as usize]
+    }
+}
+
+/// Tells whether the user wants a server to be left alone that the client calls by this name.
+pub(crate) type Passes = Box<dyn Fn(Option<&str>) -> bool>;
+
+/// What is known of the server before TLS begins.
+pub(crate) struct Wanted {
+    pub(crate) name: Option<String>,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) passes: Passes,
+}
+
+/// One connection. Nothing here waits or fails: what cannot be opened passes, or ends.
+pub(crate) struct Session {
+    pub(super) ender: Arc<TlsEnder>,
+    pub(super) wanted: Wanted,
+    pub(super) secrets: Arc<Secrets>,
+    /// The name that the client asks for.
+    pub(super) sni: Option<String>,
+    pub(super) state: State,
+}
+
+pub(super) enum State {
+    /// No TLS so far.
+    Searching(Search),
+    /// The client's hello waits for the server's part.
+    Reaching { accepted: Box<Accepted>, server: Box<ServerLeg>, early: Vec<u8> },
+    /// TLS at one leg or at both.
+    Open { client: Option<Box<Leg>>, server: Option<Box<ServerLeg>> },
+    /// All passes as it is.
+    Passing,
+    /// It has failed: nothing passes any more.
+    Over,
+}
+
+impl Session {
+    pub(crate) fn new(ender: Arc<TlsEnder>, wanted: Wanted) -> Self {
+        let state = State::Searching(Search::default());
+        Self { ender, wanted, secrets: Arc::default(), sni: None, state }
+    }
+
+    /// What is done before a peer says anything: where the client speaks plaintext, TLS with the
+    /// server begins at once.
+    pub(crate) fn start(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        let ender = Arc::clone(&self.ender);
+        let Kind::Originate(reach) = &ender.kind else { return effects };
+        if (self.wanted.passes)(None) {
+            self.pass("--tls-pass", &mut effects);
+            return effects;
+        }
+        match self.reach(reach, Vec::new()) {
+            Ok(server) => {
+                self.state = State::Open { client: None, server: Some(Box::new(server)) };
+            }
+            Err(error) => self.server_failed(&error, &mut effects),
+        }
+        self.settle(effects)
+    }
+
+    /// Takes bytes of one side.
+    pub(crate) fn receive(&mut self, from: Side, bytes: &[u8]) -> Effects {
+        let mut effects = Effects::default();
+        match from {
+            Side::Client => self.client_said(bytes, &mut effects),
+            Side::Server => self.server_said(bytes, &mut effects),
+        }
+        self.settle(effects)
+    }
+
+    /// One side has ended its stream (FIN), which the tunnel passes on behind what is done here.
+    pub(crate) fn end(&mut self, from: Side) -> Effects {
+        let mut effects = Effects::default();
+        match &mut self.state {
+            State::Searching(search) => {
+                let held = search.release();
+                effects.to(Side::Server).extend_from_slice(&held);
+                if from == Side::Client && search.has_spoken() {
+                    self.pass("not TLS", &mut effects);
+                }
+            }
+            State::Open { client: None, server: Some(server) } if from == Side::Client => {
+                server.leg.end();
+            }
+            State::Open { client: Some(client), server: None } if from == Side::Server => {
+                client.end();
+            }
+            State::Reaching { .. } | State::Open { .. } => self.left(from, &mut effects),
+            State::Passing | State::Over => {}
+        }
+        self.settle(effects)
+    }
+
+    /// What is to be told of a connection that has come to its end.
+    pub(crate) fn close(&mut self) -> Vec<EventKind> {
+        let mut effects = Effects::default();
+        match &self.state {
+            State::Searching(search) if search.has_spoken() => {
+                effects.tell(TlsState::Passed, None, "not TLS");
+            }
+            State::Reaching { .. } => self.left(Side::Server, &mut effects),
+            State::Open { .. } => self.left(Side::Client, &mut effects),
+            _ => {}
+        }
+        self.state = State::Over;
+        effects.told
+    }
+
+    pub(super) fn client_said(&mut self, bytes: &[u8], effects: &mut Effects) {
+        match &mut self.state {
+            State::Searching(search) => {
+                match search.push(bytes, &self.ender.provider, effects.to(Side::Server)) {
+                    Said::Nothing => {}
+                    Said::Hello(hello) => self.hello(*hello, effects),
+                    Said::Closed(raw, why) => {
+                        effects.to(Side::Server).extend_from_slice(&raw);
+                        self.pass(&why, effects);
+                    }
+                }
+            }
+            State::Reaching { early, .. } if early.len() + bytes.len() <= EARLY_MAX => {
+                early.extend_from_slice(bytes);
+            }
+            State::Reaching { .. } => {
+                self.fail("the client sent too much before it was answered", effects);
+            }
+            State::Open { client: Some(client), server } => {
+                let to_server = &mut effects.to[Side::Server as usize];
+                let received = client.receive(bytes, |plain| match server {
+                    Some(server) => server.leg.send(plain),
+                    None => to_server.extend_from_slice(plain),
+                });
+                if client.has_peer_ended {
+                    match server {
+                        Some(server) => server.leg.end(),
+                        None => effects.ends[Side::Server as usize] = true,
+                    }
+                }
+                if let Err(error) = received {
+                    self.client_failed(&error, effects);
+                }
+            }
+            State::Open { client: None, server: Some(server) } => {
+                server.leg.send(bytes);
+                effects.holds_client = server.leg.is_handshaking();
+            }
+            State::Open { client: None, server: None } | State::Passing => {
+                effects.to(Side::Server).extend_from_slice(bytes);
+            }
+            State::Over => {}
+        }
+    }
+
+    fn server_said(&mut self, bytes: &[u8], effects: &mut Effects) {
+        match &mut self.state {
+            State::Searching(search) => {
+                let held = search.answered();
+                effects.to(Side::Server).extend_from_slice(&held);
+                effects.to(Side::Client).extend_from_slice(bytes);
+            }
+            State::Passing => effects.to(Side::Client).extend_from_slice(bytes),
+            State::Reaching { server, .. } => {
+                let mut before = Vec::new();
+                let received = server.leg.receive(bytes, |plain| before.extend_from_slice(plain));
+                match received {
+                    Err(error) => self.server_failed(&error, effects),
+                    Ok(()) if server.leg.is_handshaking() => {}
+                    Ok(()) => self.answer(&before, effects),
+                }
+            }
+            State::Open { client, server: Some(server) } => {
+                let to_client = &mut effects.to[Side::Client as usize];
+                let received = server.leg.receive(bytes, |plain| match client {
+                    Some(client) => client.send(plain),
+                    None => to_client.extend_from_slice(plain),
+                });
+                if server.leg.has_peer_ended {
+                    match client {
+                        Some(client) => client.end(),
+                        None => effects.ends[Side::Client as usize] = true,
+                    }
+                }
+                if let Err(error) = received {
+                    self.server_failed(&error, effects);
+                }
+            }
+            State::Open { client: Some(client), server: None } => client.send(bytes),
+            State::Open { client: None, server: None } | State::Over => {}
+        }
+    }
+
+    /// Collects what both legs have to write, and the secrets that it takes to read it.
+    fn settle(&mut self, mut effects: Effects) -> Effects {
+        self.write(&mut effects);
+        if let Some(lines) = self.secrets.take() {
+            effects.told.insert(0, EventKind::Secrets(lines));
+        }
+        effects
+    }
+
+    pub(super) fn write(&mut self, effects: &mut Effects) {
+        match &mut self.state {
+            State::Reaching { server, .. } => server.leg.wire(effects.to(Side::Server)),
+            State::Open { client, server } => {
+                if let Some(client) = client {
+                    client.wire(effects.to(Side::Client));
+                }
+                if let Some(server) = server {
+                    server.leg.wire(effects.to(Side::Server));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// How the server is called: by the client, or else by its address. A server on a unix socket
+    /// is on this machine.
+    pub(super) fn name(&self) -> String {
+        let wanted = self.wanted.name.as_deref();
+        let name = self.sni.as_deref().or(wanted).map(str::to_owned);
+        name.or_else(|| self.wanted.ip.map(|ip| ip.to_string()))
+            .unwrap_or_else(|| "localhost".to_owned())
+    }
+}
