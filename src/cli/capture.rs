@@ -208,6 +208,7 @@ impl CaptureArgs {
         options.snaplen = self.snaplen.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         options.comment = Some(command_line());
         options.tls_keylog = tls.key_log().map(Path::to_owned);
+        options.tls_ends = tls.is_ending();
         options.views = tls.views();
         options
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod args;
+mod ca;
 mod capture;
 mod console;
 mod counters;
@@ -19,14 +20,20 @@ mod status;
 mod stdio;
 mod stop;
 mod tls;
+mod tls_ending;
+mod tls_mode;
 pub(crate) mod usage;
 mod values;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::Parser;
 use tcp_tunn::os_error::Sentence;
 
+use self::args::Args;
+use self::ca::CaArgs;
 use self::report::{FAILED, complain, with_causes};
 
 /// The arguments make no sense.
@@ -35,14 +42,34 @@ const WRONG_USAGE: u8 = 2;
 /// Does what the arguments say. The exit code is 0 where all went as the user wanted, 1 where
 /// something failed at run time and 2 where the arguments make no sense.
 pub(crate) fn main() -> ExitCode {
-    let args = match args::parse(std::env::args_os()) {
-        Ok(args) => args,
+    match order(std::env::args_os().collect()) {
+        Ok(Order::Authority(ca)) => ca::run(&ca),
+        Ok(Order::Relay(args)) => relay(*args),
         Err(error) if error.use_stderr() => {
             complain(usage::one_line(&error));
-            return ExitCode::from(WRONG_USAGE);
+            ExitCode::from(WRONG_USAGE)
         }
-        Err(help_or_version) => return written(help_or_version.print()),
-    };
+        Err(help_or_version) => written(help_or_version.print()),
+    }
+}
+
+/// What is to be done.
+enum Order {
+    /// Relay, or answer a question about it.
+    Relay(Box<Args>),
+    /// Show or remove the local authority.
+    Authority(CaArgs),
+}
+
+fn order(words: Vec<OsString>) -> Result<Order, clap::Error> {
+    if words.get(1).is_some_and(|word| word == "ca") {
+        let ca = CaArgs::try_parse_from(words.into_iter().skip(1))?;
+        return Ok(Order::Authority(ca));
+    }
+    Ok(Order::Relay(Box::new(args::parse(words)?)))
+}
+
+fn relay(args: Args) -> ExitCode {
     if let Some(what) = args.generate {
         return written(generate::write(what, &mut io::stdout().lock()));
     }

@@ -35,6 +35,11 @@ impl Program {
         Ok(())
     }
 
+    /// Sets a variable of its environment to a path.
+    pub(super) fn set(&mut self, name: &str, path: &Path) {
+        self.0.env(name, path);
+    }
+
     /// Starts it; at its end the tunnel stops.
     pub(super) fn start(self, launched: Launched, tunnel: Handle) -> Result<Running, LaunchError> {
         let mut child = self.0.spawn(launched)?;

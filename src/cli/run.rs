@@ -37,10 +37,8 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("cannot raise the limit of open files: {}", Sentence(&error));
     }
     let mut program = Program::new(&args.program);
-    if let Some(program) = &mut program
-        && args.tls.wants_keys_of_program()
-    {
-        args.tls.follow_program(program)?;
+    if let Some(program) = &mut program {
+        args.tls.prepare(program)?;
     }
     let mut tunnel = bind(&args)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
@@ -156,6 +154,7 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
     if let Some(key_log) = args.tls.decrypts_by() {
         builder = builder.decrypt_tls(key_log);
     }
+    builder = args.tls.add_to(builder)?;
     if let Some(workers) = args.relay.workers {
         builder = builder.workers(usize::try_from(workers).unwrap_or(usize::MAX));
     }
@@ -204,6 +203,10 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         // Wireshark, too, leaves when it has seen enough.
         attached.to_stdout.push(capture.is_stdout || args.extcap.capture);
         tunnel.add_sink(named(format!("the capture to {}", capture.name)), capture.sink);
+    }
+    if let Some((sink, path)) = args.tls.key_log_out()? {
+        attached.to_stdout.push(false);
+        tunnel.add_sink(named(format!("the key log to {}", path.display())), sink);
     }
     for stop in &args.capture.stop_after {
         if let StopAfter::Connections(left) = *stop {

@@ -9,18 +9,25 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tcp_tunn::event::Views;
 use tcp_tunn::os_error::Sentence;
+use tcp_tunn::sink::KeyLogFile;
+use tcp_tunn::tunnel::Builder;
 
 use super::program::Program;
+use super::tls_ending::TlsEndingArgs;
+use super::tls_mode::TlsMode;
 
 /// What is done with TLS.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "TLS options")]
 pub(super) struct TlsArgs {
-    /// Show the plaintext of TLS: off or decrypt [default: off; run: decrypt]
+    /// Show the plaintext of TLS: off, decrypt, intercept, terminate or originate
     ///
     /// What to do with TLS. off: show what the sockets carry. decrypt: show the plaintext, by the
-    /// keys that a program logs. The connection itself is not changed. [default: off, and decrypt
-    /// with run]
+    /// keys that a program logs; the connection itself is not changed. intercept: end the client's
+    /// TLS, in the name of the server, and begin another with the server; clients have to trust the
+    /// local authority (tcp_tunn ca). terminate: end the client's TLS, and send the server
+    /// plaintext. originate: take plaintext, and speak TLS with the server. [default: off, and
+    /// decrypt with run]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     #[arg(hide_short_help = true)]
     tls: Option<TlsMode>,
@@ -41,6 +48,9 @@ pub(super) struct TlsArgs {
     #[arg(long, value_enum, value_name = "VIEW", default_value_t, hide_possible_values = true)]
     #[arg(hide_short_help = true)]
     tls_view: TlsView,
+
+    #[command(flatten)]
+    ending: TlsEndingArgs,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -49,12 +59,6 @@ enum TlsView {
     Wire,
     Plain,
     Both,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TlsMode {
-    Off,
-    Decrypt,
 }
 
 impl TlsArgs {
@@ -83,7 +87,12 @@ impl TlsArgs {
                 return Err(format!("{what} plaintext (try '--tls decrypt --tls-keylog FILE')"));
             }
         }
+        self.ending.check(self.tls)?;
         match (self.tls, &self.tls_keylog) {
+            (Some(mode), Some(_)) if mode.is_ending() => Err(format!(
+                "--tls-keylog has no effect with '--tls {}' (try '--tls-keylog-out FILE')",
+                mode.name()
+            )),
             (Some(TlsMode::Decrypt), None) if !is_run => Err(
                 "--tls decrypt needs the keys (give '--tls-keylog FILE', or try 'tcp_tunn run CMD')"
                     .to_owned(),
@@ -96,13 +105,41 @@ impl TlsArgs {
         }
     }
 
-    /// Whether a program that is started should log its keys.
-    pub(super) fn wants_keys_of_program(&self) -> bool {
-        self.tls != Some(TlsMode::Off)
+    /// Has a program that is started log its keys, or trust the authority in whose name its servers
+    /// are answered.
+    pub(super) fn prepare(&mut self, program: &mut Program) -> anyhow::Result<()> {
+        match self.tls {
+            None | Some(TlsMode::Decrypt) => self.follow_program(program),
+            Some(TlsMode::Intercept) => {
+                for (name, path) in self.ending.store()?.variables()? {
+                    program.set(name, &std::path::absolute(path)?);
+                }
+                Ok(())
+            }
+            Some(TlsMode::Off | TlsMode::Terminate | TlsMode::Originate) => Ok(()),
+        }
+    }
+
+    /// Has TLS end in the tunnel, if it is to.
+    pub(super) fn add_to(&self, builder: Builder) -> anyhow::Result<Builder> {
+        Ok(match self.ending.ender(self.tls)? {
+            Some(ender) => builder.end_tls(ender, self.ending.pass()),
+            None => builder,
+        })
+    }
+
+    /// Whether TLS ends in the tunnel.
+    pub(super) fn is_ending(&self) -> bool {
+        self.tls.is_some_and(TlsMode::is_ending)
+    }
+
+    /// The sink that keeps the secrets of the tunnel's own TLS, if it is wanted, and its file.
+    pub(super) fn key_log_out(&self) -> anyhow::Result<Option<(KeyLogFile, &Path)>> {
+        self.ending.key_log_out()
     }
 
     /// Decrypts with the keys that a program logs: to the file of `--tls-keylog`, or to its own.
-    pub(super) fn follow_program(&mut self, program: &mut Program) -> anyhow::Result<()> {
+    fn follow_program(&mut self, program: &mut Program) -> anyhow::Result<()> {
         match &self.tls_keylog {
             Some(path) => program.log_keys_to(path).context("cannot name the key log")?,
             None => {

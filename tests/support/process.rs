@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -36,6 +37,16 @@ impl Process {
     /// Starts it and waits until it listens on everything that it is to listen on.
     pub(crate) fn start(args: &[&str]) -> Self {
         let (mut process, stdout) = Self::spawn(args);
+        process.stdout = Some(read_all(stdout));
+        process.wait_until_listening(args);
+        process
+    }
+
+    /// As [`start`](Self::start), in a directory.
+    pub(crate) fn start_in(folder: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcp_tunn"));
+        command.current_dir(folder);
+        let (mut process, stdout) = Self::spawn_by(command, args);
         process.stdout = Some(read_all(stdout));
         process.wait_until_listening(args);
         process

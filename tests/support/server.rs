@@ -88,6 +88,11 @@ impl Server {
 
     /// openssl's server, on TCP, which answers each request with a page about the connection.
     pub(crate) fn openssl(folder: &Path) -> Self {
+        Self::openssl_with(folder, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn openssl_with(folder: &Path, options: &[&str]) -> Self {
         make_certificate(folder);
         let mut command = Command::new("openssl");
         command.args([
@@ -99,7 +104,7 @@ impl Server {
             "-key",
             "key.pem",
         ]);
-        command.arg("-www").current_dir(folder);
+        command.arg("-www").args(options).current_dir(folder);
         Self::start(command, "ACCEPT ", PathBuf::new(), Signal::TERM)
     }
 
@@ -171,10 +176,11 @@ fn address_in(line: &str) -> Option<String> {
 }
 
 /// Makes a certificate that nobody vouches for, and its key.
-fn make_certificate(folder: &Path) {
+pub(crate) fn make_certificate(folder: &Path) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-subj", "/CN=localhost", "-newkey", "ec"])
         .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "key.pem", "-out", "cert.pem"])
+        .args(["-addext", "subjectAltName=DNS:localhost,DNS:srv.test,IP:127.0.0.1"])
         .current_dir(folder)
         .output()
         .unwrap();

@@ -1,5 +1,9 @@
 //! The plaintext of TLS, with real programs on both ends.
 
+mod authority;
+mod intercepted_ends;
+mod intercepts;
+mod one_leg;
 mod programs;
 mod stays_closed;
 mod views;
@@ -14,6 +18,9 @@ use crate::support::process::{Ended, Process};
 use crate::support::server::Server;
 
 const PAGE: &str = "a page that nobody else should read\n";
+
+/// A line of text for each line of the traffic, without times.
+const TEXT: [&str; 4] = ["--console", "text", "--time", "none"];
 
 /// A web server that speaks TLS, a tunnel to it that follows a key log, and the key log.
 struct Scene {
@@ -83,4 +90,57 @@ fn run(options: &[&str], program: &[&str]) -> (Output, String) {
     command.env_remove("SSLKEYLOGFILE").arg("run").args(options).arg("-o").arg(&shown);
     let ran = command.arg("--").args(program).output().unwrap();
     (ran, fs::read_to_string(shown).unwrap_or_default())
+}
+
+/// A mail server and its client, which begin in clear and then speak TLS (RFC 3207).
+const MAIL: &str = r#"
+import smtplib, socket, ssl, sys, threading
+certificate = sys.argv[1]
+listener = socket.create_server(("127.0.0.1", 0))
+def serve():
+    plain, _ = listener.accept()
+    plain.sendall(b"220 ready\r\n")
+    assert plain.recv(100).startswith(b"ehlo")
+    plain.sendall(b"250-here\r\n250 STARTTLS\r\n")
+    assert plain.recv(100) == b"STARTTLS\r\n"
+    plain.sendall(b"220 go ahead\r\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate + "/cert.pem", certificate + "/key.pem")
+    secret = context.wrap_socket(plain, server_side=True)
+    assert secret.recv(100).startswith(b"ehlo")
+    secret.sendall(b"250 here, in private\r\n")
+    assert secret.recv(100) == b"quit\r\n"
+    secret.sendall(b"221 bye\r\n")
+    secret.unwrap().close()
+thread = threading.Thread(target=serve)
+thread.start()
+client = smtplib.SMTP("127.0.0.1", listener.getsockname()[1], local_hostname="me")
+client.ehlo()
+client.starttls(context=ssl._create_unverified_context())
+client.ehlo()
+client.quit()
+thread.join()
+"#;
+
+/// What the console says of it.
+const MAIL_SAID: [&str; 11] = [
+    "<- 220 ready",
+    "-> ehlo me",
+    "<- 250-here",
+    "<- 250 STARTTLS",
+    "-> STARTTLS",
+    "<- 220 go ahead",
+    "TLS 1.3 TLS_AES_256_GCM_SHA384",
+    "-> ehlo me",
+    "<- 250 here, in private",
+    "-> quit",
+    "<- 221 bye",
+];
+
+/// What the console says of the first connection, without its opening and its end.
+fn said(shown: &str) -> Vec<&str> {
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("[1] "));
+    lines
+        .filter(|line| ["-> ", "<- ", "TLS "].iter().any(|start| line.starts_with(start)))
+        .collect()
 }

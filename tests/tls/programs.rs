@@ -3,12 +3,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use super::{PAGE, Scene, run};
+use super::{MAIL, MAIL_SAID, PAGE, Scene, TEXT, run, said};
 use crate::support::bytes::bytes;
 use crate::support::server::Server;
-
-/// A line of text for each line of the traffic, without times.
-const TEXT: [&str; 4] = ["--console", "text", "--time", "none"];
 
 #[test]
 fn request_and_answer_of_curl_are_shown_for_each_suite() {
@@ -171,36 +168,6 @@ fn program_that_is_run_is_decrypted_without_further_options() {
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "none\n", "its environment is left alone");
 }
 
-/// A mail server and its client, which begin in clear and then speak TLS (RFC 3207).
-const MAIL: &str = r#"
-import smtplib, socket, ssl, sys, threading
-certificate = sys.argv[1]
-listener = socket.create_server(("127.0.0.1", 0))
-def serve():
-    plain, _ = listener.accept()
-    plain.sendall(b"220 ready\r\n")
-    assert plain.recv(100).startswith(b"ehlo")
-    plain.sendall(b"250-here\r\n250 STARTTLS\r\n")
-    assert plain.recv(100) == b"STARTTLS\r\n"
-    plain.sendall(b"220 go ahead\r\n")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate + "/cert.pem", certificate + "/key.pem")
-    secret = context.wrap_socket(plain, server_side=True)
-    assert secret.recv(100).startswith(b"ehlo")
-    secret.sendall(b"250 here, in private\r\n")
-    assert secret.recv(100) == b"quit\r\n"
-    secret.sendall(b"221 bye\r\n")
-    secret.unwrap().close()
-thread = threading.Thread(target=serve)
-thread.start()
-client = smtplib.SMTP("127.0.0.1", listener.getsockname()[1], local_hostname="me")
-client.ehlo()
-client.starttls(context=ssl._create_unverified_context())
-client.ehlo()
-client.quit()
-thread.join()
-"#;
-
 #[test]
 fn tls_that_begins_in_mid_stream_is_decrypted() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,24 +175,5 @@ fn tls_that_begins_in_mid_stream_is_decrypted() {
     let path = folder.path().to_str().unwrap();
     let (ran, shown) = run(&TEXT, &["python3", "-c", MAIL, path]);
     assert!(ran.status.success(), "{ran:?}");
-    let lines: Vec<_> = shown.lines().filter(|line| line.starts_with("[1] ")).collect();
-    let said = |line: &&&str| {
-        let words = ["[1] -> ", "[1] <- ", "[1] TLS "];
-        words.iter().any(|start| line.starts_with(start))
-    };
-    let said: Vec<_> = lines.iter().filter(said).map(|line| &line[4..]).collect();
-    let expected = [
-        "<- 220 ready",
-        "-> ehlo me",
-        "<- 250-here",
-        "<- 250 STARTTLS",
-        "-> STARTTLS",
-        "<- 220 go ahead",
-        "TLS 1.3 TLS_AES_256_GCM_SHA384",
-        "-> ehlo me",
-        "<- 250 here, in private",
-        "-> quit",
-        "<- 221 bye",
-    ];
-    assert_eq!(said, expected);
+    assert_eq!(said(&shown), MAIL_SAID);
 }

@@ -1,8 +1,6 @@
 //! What cannot be decrypted is shown as it passes, with the reason.
 
-use super::{PAGE, Scene};
-
-const TEXT: [&str; 4] = ["--console", "text", "--time", "none"];
+use super::{PAGE, Scene, TEXT};
 
 #[track_caller]
 fn assert_closed(shown: &str, why: &str) {
