@@ -15,8 +15,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
+. scripts/bench-tls.sh
 
-rows="start bulk-1 bulk-8 rr-64 rr-8 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale"
+rows="start bulk-1 bulk-8 rr-64 rr-8 rr-1 connect pcap-1 pcap-8 lost latency hexdump json idle scale tls"
 runs=5 only=. short="" tunnel="" proxy="" build=build
 while [ $# -gt 0 ]; do
     case $1 in
@@ -35,10 +36,12 @@ if [ $short ]; then
     # What the tests have built anyway.
     profile dev
     bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 chunks=5
+    tls_bytes=30000000 tls_slow_bytes=3000000 tls_seconds=1
     scale_workers="1 2" scale_connections="1 64 500"
 else
     profile release
     bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 chunks=100
+    tls_bytes=1000000000 tls_slow_bytes=100000000 tls_seconds=5
     scale_workers="1 2 4" scale_connections="1 8 64 1000 10000"
 fi
 
@@ -46,6 +49,9 @@ mkdir -p "$out"
 need haproxy haproxy
 need socat socat
 need sslsplit sslsplit
+need nginx nginx
+need curl curl
+need openssl openssl
 need xxd xxd
 need dumpcap wireshark-common
 need tshark tshark
