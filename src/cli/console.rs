@@ -144,7 +144,7 @@ pub(super) struct Shown {
 
 impl ConsoleArgs {
     /// The console that is asked for, if one is.
-    pub(super) fn open(&self, place: Place) -> anyhow::Result<Option<Shown>> {
+    pub(super) fn open(&self, place: Place, verbose: u8) -> anyhow::Result<Option<Shown>> {
         let Some(format) = self.format(place) else { return Ok(None) };
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let (name, output, color) = match (&self.output, place) {
@@ -164,6 +164,7 @@ impl ConsoleArgs {
         })?;
         let mut options = self.options(format, color);
         options.columns = columns(&output);
+        options.certificates = verbose > 0;
         let sink = Console::new(Patient(output), options);
         let is_stdout = place == Place::Stdout && self.output.is_none();
         Ok(Some(Shown { name, is_stdout, sink }))

@@ -178,7 +178,7 @@ struct Attached {
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
-    if let Some(console) = args.console.open(args.place())? {
+    if let Some(console) = args.console.open(args.place(), args.verbose)? {
         let options = named(format!("the console on {}", console.name));
         let is_alone = !args.capture.is_any();
         attached.to_stdout.push(console.is_stdout && is_alone);

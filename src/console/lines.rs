@@ -100,7 +100,16 @@ impl Lines {
                 }
                 self.left_out(bytes.len() - shown.len(), out);
             }
-            EventKind::Tls(tls) => line(&head, lifecycle, tls.to_string(), out),
+            EventKind::Tls(tls) => {
+                line(&head, lifecycle, tls.to_string(), out);
+                #[cfg(feature = "tls")]
+                if options.certificates {
+                    for certificate in tls.certificates.iter() {
+                        let what = crate::tls::certificate::describe(certificate);
+                        line(&head, lifecycle, format!("Certificate {what}"), out);
+                    }
+                }
+            }
             EventKind::Secrets(_) => {}
             EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();

@@ -56,6 +56,9 @@ pub struct ConsoleOptions {
     pub grep: Option<Expression>,
     /// Shows that data passed, and how much, but not the data.
     pub hide_data: bool,
+    /// Shows the certificates of servers whose handshakes are understood, a line each.
+    #[cfg(feature = "tls")]
+    pub certificates: bool,
 }
 
 impl ConsoleOptions {

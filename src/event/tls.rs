@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// What is known of a connection's TLS, or why it stays closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,6 +19,9 @@ pub struct Tls {
     pub sni: Option<Arc<str>>,
     /// The protocol inside that the server chose (RFC 7301).
     pub alpn: Option<Arc<str>>,
+    /// The certificate of the server and those that vouch for it, in DER, as it sent them. None
+    /// where they were not seen, such as when a session is resumed.
+    pub certificates: Arc<[Bytes]>,
     /// Why it is not decrypted, where it is not; how it ended otherwise, where that is not as
     /// it should be.
     pub why: Option<Arc<str>>,
@@ -55,8 +60,9 @@ impl Tls {
     }
 
     /// TLS of which no more is known than what is done with it.
-    pub const fn new(state: TlsState) -> Self {
-        Self { state, version: None, suite: None, sni: None, alpn: None, why: None }
+    pub fn new(state: TlsState) -> Self {
+        let certificates = Arc::new([]);
+        Self { state, version: None, suite: None, sni: None, alpn: None, certificates, why: None }
     }
 }
 

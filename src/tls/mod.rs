@@ -7,6 +7,8 @@
 
 #[cfg(feature = "tls")]
 mod authority_store;
+#[cfg(feature = "tls")]
+pub(crate) mod certificate;
 #[cfg(feature = "capture")]
 pub(crate) mod client_random;
 #[cfg(feature = "tls")]

@@ -54,6 +54,20 @@ fn request_and_answer_of_curl_are_shown_for_each_suite() {
 }
 
 #[test]
+fn certificates_are_shown_where_more_is_asked_for() {
+    for version in ["1.2", "1.3"] {
+        let scene = Scene::new(&[&TEXT[..], &["-v"]].concat());
+        scene.curl(&["--tls-max", version], "page");
+        let shown = scene.shown();
+        let line = "[1] Certificate CN=localhost, issued by CN=localhost, valid from 20";
+        assert_eq!(shown.matches(line).count(), 1, "{version}:\n{shown}");
+    }
+    let scene = Scene::new(&TEXT);
+    scene.curl(&[], "page");
+    assert!(!scene.shown().contains("Certificate"));
+}
+
+#[test]
 fn http2_is_shown_as_plaintext() {
     let scene = Scene::new(&TEXT);
     assert_eq!(String::from_utf8_lossy(&scene.curl(&["--http2"], "page").stdout), PAGE);

@@ -4,12 +4,13 @@ use bytes::Bytes;
 
 use super::aead::{HEADER_LEN, Opener};
 use super::backlog::{Backlog, Next};
+use super::certificates;
 use super::closed::Closed;
 use super::handshake::{Chosen, Early, Handshake, TLS12, TLS13};
 use super::hello::{ClientHello, EncryptedExtensions, ServerHello};
 use super::messages::{
-    CLIENT_HELLO, ENCRYPTED_EXTENSIONS, END_OF_EARLY_DATA, FINISHED, KEY_UPDATE, Message, Messages,
-    SERVER_HELLO,
+    CERTIFICATE, CLIENT_HELLO, ENCRYPTED_EXTENSIONS, END_OF_EARLY_DATA, FINISHED, KEY_UPDATE,
+    Message, Messages, SERVER_HELLO,
 };
 use super::schedule::{next_secret, tls12_opener, tls13_opener};
 use super::suite;
@@ -352,7 +353,15 @@ impl Half {
                 };
                 handshake.is_known = true;
             }
-            _ => return Ok(self.any_message(message, handshake)),
+            CERTIFICATE => {
+                // One that is not understood is no reason to give up: it is only shown.
+                let chain = certificates::parse(&message.body, handshake.is_tls13());
+                handshake.certificates = chain.unwrap_or_default();
+            }
+            _ => {
+                handshake.has_server_finished |= message.kind == FINISHED;
+                return Ok(self.any_message(message, handshake));
+            }
         }
         Ok(Some(()))
     }

@@ -1,5 +1,7 @@
 //! What both directions of a connection need to know of its handshake.
 
+use bytes::Bytes;
+
 use super::hello::ClientHello;
 use super::suite::Suite;
 use crate::tls::keylog::Random;
@@ -14,6 +16,10 @@ pub(super) struct Handshake {
     pub(super) chosen: Option<Chosen>,
     pub(super) early: Early,
     pub(super) alpn: Option<String>,
+    /// Those that the server sent.
+    pub(super) certificates: Vec<Bytes>,
+    /// Whether the server's part of a handshake of TLS 1.3 was read to its end.
+    pub(super) has_server_finished: bool,
     /// Whether the server asked for another ClientHello, which has not come yet.
     pub(super) awaits_second_hello: bool,
     /// Whether enough is known and opened to call it decrypted.
@@ -41,8 +47,16 @@ pub(super) enum Early {
 impl Handshake {
     pub(super) fn new(hello: ClientHello) -> Self {
         let early = if hello.has_early_data { Early::Offered } else { Early::None };
-        let (chosen, alpn) = (None, None);
-        Self { hello, chosen, early, alpn, awaits_second_hello: false, is_known: false }
+        Self {
+            hello,
+            chosen: None,
+            early,
+            alpn: None,
+            certificates: Vec::new(),
+            has_server_finished: false,
+            awaits_second_hello: false,
+            is_known: false,
+        }
     }
 
     pub(super) fn is_tls13(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod aead;
 mod backlog;
+mod certificates;
 mod closed;
 mod half;
 mod handshake;

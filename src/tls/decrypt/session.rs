@@ -76,7 +76,13 @@ impl Session {
                 self.steps[side as usize] = step;
                 // Of the server's part the keys may be missing.
                 self.handshake.is_known |= matches!(content, Content::Plain(_));
-                self.report(keys, seen);
+                // Its certificates come last of all that is told.
+                let is_told_whole = !self.handshake.is_tls13()
+                    || self.handshake.has_server_finished
+                    || !matches!(content, Content::Nothing);
+                if is_told_whole {
+                    self.report(keys, seen);
+                }
                 self.hand_on(side, content, seen);
             }
         }
@@ -145,6 +151,7 @@ impl Session {
             (tls.version, tls.suite) = (Some(version.into()), Some(chosen.suite.name.into()));
         }
         (tls.sni, tls.alpn) = (text(&handshake.hello.server_name), text(&handshake.alpn));
+        tls.certificates = handshake.certificates.as_slice().into();
         tls.why = why.map(|why| why.to_string().into());
         Arc::new(tls)
     }

@@ -11,10 +11,10 @@ use rustls::server::ResolvesServerCert;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::authority::Authority;
-use super::certificate::subject;
 use super::error::TlsEnderError;
 use super::pem::Identity;
 use super::secrets::Secrets;
+use crate::tls::certificate::subject;
 
 /// So many are kept at most; more are made anew.
 const KEPT_MAX: usize = 1024;

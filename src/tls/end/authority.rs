@@ -13,8 +13,8 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use super::certificate::{Subject, subject};
 use super::pem::certificates_from_pem;
+use crate::tls::certificate::{Subject, subject};
 
 /// How long an authority is valid.
 const AUTHORITY_LIFE: Duration = Duration::days(365);

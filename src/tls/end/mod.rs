@@ -4,7 +4,6 @@
 
 mod answers;
 mod authority;
-mod certificate;
 mod ender;
 mod error;
 mod failure;

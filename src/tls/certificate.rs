@@ -14,17 +14,32 @@ const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Whom a certificate is for, and until when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) common_name: Option<String>,
-    pub(super) dns_names: Vec<String>,
-    pub(super) addresses: Vec<IpAddr>,
+pub(crate) struct Subject {
+    pub(crate) common_name: Option<String>,
+    pub(crate) dns_names: Vec<String>,
+    pub(crate) addresses: Vec<IpAddr>,
     /// In seconds since 1970, as is the next.
-    pub(super) not_before: i64,
-    pub(super) not_after: i64,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+}
+
+/// Whose a certificate is, who vouches for it and for how long, in one line; what it is not, where it
+/// is damaged.
+pub(crate) fn describe(der: &[u8]) -> String {
+    let Ok(certificate) = Certificate::from_der(der) else {
+        return "a certificate that is damaged".to_owned();
+    };
+    let body = certificate.tbs_certificate;
+    let day = |time: Time| {
+        let time = time.to_date_time();
+        format!("{}-{:02}-{:02}", time.year(), time.month(), time.day())
+    };
+    let (from, until) = (day(body.validity.not_before), day(body.validity.not_after));
+    format!("{}, issued by {}, valid from {from} to {until}", body.subject, body.issuer)
 }
 
 /// Reads a certificate in DER; `None` where it is damaged.
-pub(super) fn subject(der: &[u8]) -> Option<Subject> {
+pub(crate) fn subject(der: &[u8]) -> Option<Subject> {
     let body = Certificate::from_der(der).ok()?.tbs_certificate;
     let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
     let mut subject = Subject {
