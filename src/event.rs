@@ -4,8 +4,10 @@
 //! anything else. The guarantees that hold over a whole series of events stand in the
 //! [crate documentation](crate#the-event-contract).
 
+mod info;
 mod side;
 mod tls;
+mod verdict;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,8 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use info::{Info, TcpInfo};
 pub use side::{Direction, Leg, Side, View};
 pub use tls::{Tls, TlsState, Views};
+pub use verdict::{Bound, Part, Phase, Request, TimeSpent, Verdict};
 
 use crate::os_error::Sentence;
 
@@ -371,6 +375,9 @@ pub enum EventKind {
         /// All that was said in it.
         totals: Totals,
     },
+    /// Where the connection's time went. It comes once, before `Close`, to sinks that
+    /// [ask](crate::sink::Interest::verdict) for it.
+    Verdict(Arc<Verdict>),
     /// The connection ended.
     Close {
         /// Why, and by whom.

@@ -65,3 +65,4 @@ mod two_writers;
 mod unix_sockets;
 #[cfg(feature = "cli")]
 mod usage;
+mod verdict;

@@ -101,7 +101,7 @@ impl Lines {
                 self.left_out(bytes.len() - shown.len(), out);
             }
             EventKind::Tls(tls) => line(&head, lifecycle, tls.to_string(), out),
-            EventKind::Secrets(_) => {}
+            EventKind::Secrets(_) | EventKind::Verdict(_) => {}
             EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();
                 self.text_end(&head, *direction, known, out);
@@ -118,7 +118,10 @@ impl Lines {
                 let server = said(Direction::ServerToClient);
                 let duration = seconds(event.time.nanos_since(known.opened));
                 let who = format!("{client} from the client, {server} from the server");
-                line(&head, style, format!("Close: {reason}; {who}, {duration}"), out);
+                let verdict = known.verdict.as_ref().map(|verdict| verdict.spent.to_string());
+                let verdict = verdict.filter(|verdict| !verdict.is_empty());
+                let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
+                line(&head, style, format!("Close: {reason}; {who}, {duration}{verdict}"), out);
             }
         }
     }

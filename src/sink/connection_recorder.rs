@@ -58,9 +58,19 @@ impl ConnectionRecorder {
         self.recorder.interest.wants(leg)
     }
 
-    /// Records a later event other than data. Never waits: its room was taken at the opening.
+    /// Whether some sink wants to know where the time went.
+    pub(crate) const fn wants_verdict(&self) -> bool {
+        self.recorder.interest.verdict
+    }
+
+    /// Records a later event other than data, where it is wanted. Never waits: its room was taken
+    /// at the opening.
     pub(crate) fn lifecycle(&self, time: Timestamp, kind: EventKind) {
-        self.send(time, kind, self.skipped.get(), |_| Some(0));
+        let wanted: u64 = self.recorder.queues().fold(0, |wanted, (bit, queue)| {
+            if queue.interest.takes(&kind) { wanted | bit } else { wanted }
+        });
+        let SkippedSinks(skipped) = self.skipped.get();
+        self.send(time, kind, SkippedSinks(skipped | !wanted), |_| Some(0));
     }
 
     /// Records data where every sink that waits has room now; the chunk comes back where one has

@@ -36,17 +36,30 @@ pub struct Interest {
     pub sent: bool,
     /// Which views of TLS, where the tunnel can look into it.
     pub views: Views,
+    /// `Verdict`: where the time of each connection went.
+    pub verdict: bool,
 }
 
 impl Interest {
-    /// Everything.
-    pub const ALL: Self = Self { received: true, sent: true, views: Views::Wire };
+    /// What each peer said and was told.
+    pub const ALL: Self = Self::legs(true, true);
     /// What each peer said; enough for most sinks.
-    pub const RECEIVED: Self = Self { received: true, sent: false, views: Views::Wire };
+    pub const RECEIVED: Self = Self::legs(true, false);
     /// What each peer was told, and when it took it.
-    pub const SENT: Self = Self { received: false, sent: true, views: Views::Wire };
+    pub const SENT: Self = Self::legs(false, true);
     /// No data: that connections opened, reached their server, half-closed and closed.
-    pub const LIFECYCLE: Self = Self { received: false, sent: false, views: Views::Wire };
+    pub const LIFECYCLE: Self = Self::legs(false, false);
+
+    /// Data of these legs, and no more than comes to every sink.
+    const fn legs(received: bool, sent: bool) -> Self {
+        Self { received, sent, views: Views::Wire, verdict: false }
+    }
+
+    /// The same with `Verdict`.
+    #[must_use]
+    pub const fn verdict(self) -> Self {
+        Self { verdict: true, ..self }
+    }
 
     /// The same with other views.
     #[must_use]
@@ -59,6 +72,25 @@ impl Interest {
         match leg {
             Leg::Received => self.received,
             Leg::Sent => self.sent,
+        }
+    }
+
+    /// Whether an event of this kind is wanted.
+    pub(crate) const fn takes(self, kind: &EventKind) -> bool {
+        match kind {
+            EventKind::Data { leg, .. } => self.wants(*leg),
+            EventKind::Verdict(_) => self.verdict,
+            _ => true,
+        }
+    }
+
+    /// What either wants.
+    const fn or(self, other: Self) -> Self {
+        Self {
+            received: self.received || other.received,
+            sent: self.sent || other.sent,
+            verdict: self.verdict || other.verdict,
+            ..self
         }
     }
 }

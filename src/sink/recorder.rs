@@ -15,7 +15,7 @@ use super::options::{OnError, SinkOptions, SinkReport, SinkStats};
 use super::queue::SinkQueue;
 use super::thread::SinkThread;
 use super::{Interest, Sink};
-use crate::event::{Direction, Leg, Timestamp};
+use crate::event::{Direction, Timestamp};
 use crate::os_error::Sentence;
 
 /// Room that events took of a queue is handed back in this many lots, and whenever the queue is
@@ -63,9 +63,8 @@ impl Recorder {
             threads.push(StartedSink::start(name, thread, clock, on_failure, on_end)?);
             queues.push(queue);
         }
-        let wants = |leg| queues.iter().any(|queue: &SinkQueue| queue.interest.wants(leg));
-        let (received, sent) = (wants(Leg::Received), wants(Leg::Sent));
-        let interest = Interest { received, sent, ..Interest::LIFECYCLE };
+        let of_all = |all: Interest, queue: &SinkQueue| all.or(queue.interest);
+        let interest = queues.iter().fold(Interest::LIFECYCLE, of_all);
         Ok((Self { queues: queues.into(), interest }, StartedSinks(threads)))
     }
 

@@ -18,6 +18,7 @@ use super::transforming::Transforms;
 use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open};
 use crate::ingress::Subject;
 use crate::sink::ConnectionRecorder;
+use crate::verdict::Judge;
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
@@ -45,7 +46,10 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let open = Arc::new(open.server(only).process(arrival.process.clone()));
     let recorder =
         if is_recorded { shared.recorder.clone() } else { shared.recorder.without_sinks() };
+    let mut judge = Judge::new(at);
+    judge.sink_is_full(shared.clock.now().time);
     let tap = ConnectionRecorder::open(recorder, id, at, Arc::clone(&open)).await;
+    judge.sink_has_room(shared.clock.now().time);
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));
     let closing = Closing { worker: &worker, id, tap: &tap, passed: &passed, closed: &closed };
@@ -53,7 +57,7 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let hops = client.as_ref().map_or_else(Hops::unknown, |client| Hops::left_to(client, peer));
     let worker_too = Rc::clone(&worker);
     let reach = Reach { worker: worker_too, arrival, answer, hops, listening, found, source };
-    let recording = Recording::new(&worker, &tap, &passed, &closed);
+    let recording = Recording::new(&worker, &tap, &passed, &closed, judge);
     let transforms = Transforms::new(shared.codec.as_deref(), id, open);
     Driver::new(&worker, recording, client, Box::pin(reach.run()), transforms).run().await;
     drop(closing);

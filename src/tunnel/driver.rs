@@ -181,7 +181,10 @@ impl<'a> Driver<'a> {
             // Begun before this.
             Action::Connect => {}
             Action::GiveUpConnect => self.reaching = None,
-            Action::Read { from } => self.ports[from as usize].read = Operation::Due,
+            Action::Read { from } => {
+                self.recording.idle(now.time, from.into());
+                self.ports[from as usize].read = Operation::Due;
+            }
             // Nothing passes once everything is to end, such as for a sink that has failed.
             Action::Write { .. } if self.worker.shared.phases.get() >= Phase::Ending => {
                 return Some(Input::ShutdownAsked);
@@ -196,6 +199,8 @@ impl<'a> Driver<'a> {
             Action::Reset { side } => {
                 let port = &mut self.ports[side as usize];
                 (port.read, port.write, port.failure) = (Operation::None, None, None);
+                self.recording.idle(now.time, Direction::from(!side));
+                self.last_look(side, now);
                 self.socket(side)?.abort();
             }
             Action::Watch { side } => {
@@ -217,6 +222,7 @@ impl<'a> Driver<'a> {
                 if matches!(event, Emit::Close { .. }) {
                     // One of them may panic as it goes, which is no clean end.
                     self.transforms.clear();
+                    SIDES.into_iter().for_each(|side| self.last_look(side, now));
                 }
                 self.recording.lifecycle(now.time, event);
             }
@@ -226,6 +232,12 @@ impl<'a> Driver<'a> {
 
     fn socket(&self, side: Side) -> Option<&Socket> {
         self.ports[side as usize].socket.as_ref()
+    }
+
+    /// Keeps what the kernel knows of a socket before that is gone.
+    fn last_look(&mut self, side: Side, now: Moment) {
+        let socket = self.ports[side as usize].socket.as_ref();
+        self.recording.last_look(now.time, side, socket);
     }
 
     fn poll_reaching(&mut self, context: &mut Context<'_>) -> bool {

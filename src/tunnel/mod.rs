@@ -33,6 +33,7 @@ mod routing;
 mod running;
 mod shared;
 mod slots;
+mod tcp_info;
 mod transforming;
 mod worker;
 mod worker_pool;

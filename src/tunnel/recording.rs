@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 
 use super::counters::Passed;
 use super::shared::Worker;
-use crate::event::{Connected, Direction, EventKind, Leg, Timestamp, View};
-use crate::net::Chunk;
+use super::tcp_info;
+use crate::event::{Connected, Direction, EventKind, Leg, Side, Timestamp, View};
+use crate::net::{Chunk, Socket};
 use crate::relay::{Emit, Input};
 use crate::sink::{self, ConnectionRecorder, SkippedSinks};
+use crate::verdict::Judge;
 
 /// Data that waits for room in a sink's queue.
 struct Pending {
@@ -33,6 +35,8 @@ pub(super) struct Recording<'a> {
     received: [(Option<Identity>, SkippedSinks); 2],
     /// Whether `Close` was recorded.
     closed: &'a Cell<bool>,
+    /// Where some sink wants to know where the time goes.
+    judge: Option<Judge>,
 }
 
 /// Where bytes lie, by which the same chunk is known again at the other leg.
@@ -44,8 +48,10 @@ impl<'a> Recording<'a> {
         tap: &'a Rc<ConnectionRecorder>,
         passed: &'a Passed,
         closed: &'a Cell<bool>,
+        judge: Judge,
     ) -> Self {
         Self {
+            judge: tap.wants_verdict().then_some(judge),
             worker,
             tap,
             passed,
@@ -80,6 +86,9 @@ impl<'a> Recording<'a> {
         payload: &Chunk,
     ) -> Option<Input<Chunk>> {
         let offset = self.worker.counters().passed(self.passed, direction, leg, payload.len());
+        if let Some(judge) = &mut self.judge {
+            judge.data(time, direction, leg, payload.len());
+        }
         let recorded = Input::Recorded { direction, leg };
         let Some(bytes) = payload.bytes().filter(|_| self.tap.wants(leg)) else {
             return Some(recorded);
@@ -93,6 +102,9 @@ impl<'a> Recording<'a> {
                 Some(recorded)
             }
             Err(chunk) => {
+                if let Some(judge) = &mut self.judge {
+                    judge.sink_is_full(time);
+                }
                 let (tap, waits) = (Rc::clone(self.tap), chunk.clone());
                 let done = async move { tap.data(time, leg, waits, as_received).await };
                 let pending = Pending { time, chunk, as_received, done: Box::pin(done) };
@@ -123,6 +135,9 @@ impl<'a> Recording<'a> {
                 let Some(pending) = waiting else { continue };
                 if let Poll::Ready(missing) = pending.done.as_mut().poll(context) {
                     *waiting = None;
+                    if let Some(judge) = &mut self.judge {
+                        judge.sink_has_room(self.worker.shared.clock.now().time);
+                    }
                     if leg == Leg::Received {
                         self.received[direction as usize].1 = missing;
                     }
@@ -145,18 +160,51 @@ impl<'a> Recording<'a> {
         }
     }
 
+    /// Takes notice that nothing of a direction is under way.
+    pub(super) fn idle(&mut self, time: Timestamp, direction: Direction) {
+        if let Some(judge) = &mut self.judge {
+            judge.idle(time, direction);
+        }
+    }
+
+    /// Asks the kernel about the socket to `side` for the last time, where that explains anything.
+    pub(super) fn last_look(&mut self, time: Timestamp, side: Side, socket: Option<&Socket>) {
+        if let (Some(judge), Some(socket)) = (&mut self.judge, socket)
+            && judge.needs_account(time, side)
+            && let Some(tcp) = tcp_info::of(socket)
+        {
+            judge.account(side, &tcp);
+        }
+    }
+
+    /// Records where the time went.
+    fn verdict(&mut self, time: Timestamp) {
+        if let Some(judge) = self.judge.take() {
+            self.tap.lifecycle(time, EventKind::Verdict(Arc::new(judge.closed(time))));
+        }
+    }
+
     /// Records what carries no bytes.
     pub(super) fn lifecycle(&mut self, time: Timestamp, event: Emit<Chunk>) {
         let kind = match event {
             Emit::Connected => match self.connected.take() {
-                Some(connected) => EventKind::Connected(connected),
+                Some(connected) => {
+                    if let Some(judge) = &mut self.judge {
+                        judge.connected(time);
+                    }
+                    EventKind::Connected(connected)
+                }
                 None => return,
             },
             Emit::Shutdown { direction, totals } => {
+                if let Some(judge) = &mut self.judge {
+                    judge.ended(time, direction);
+                }
                 EventKind::Shutdown { direction, view: View::Wire, totals }
             }
             Emit::Close { reason, totals } => {
                 self.stop_waiting();
+                self.verdict(time);
                 self.closed.set(true);
                 tracing::debug!("connection {}: {reason}", self.tap.connection());
                 EventKind::Close { reason, totals }

@@ -42,7 +42,11 @@ impl Events {
 
     /// A sink that asks for no data.
     pub(crate) fn lifecycle_sink(&self) -> impl Sink + 'static {
-        EventsSink { events: self.clone(), interest: Interest::LIFECYCLE }
+        self.sink_with(Interest::LIFECYCLE)
+    }
+
+    pub(crate) fn sink_with(&self, interest: Interest) -> impl Sink + 'static {
+        EventsSink { events: self.clone(), interest }
     }
 
     pub(crate) fn all(&self) -> Vec<Event> {
@@ -102,6 +106,7 @@ impl Events {
 struct Seen {
     opened: bool,
     connected: bool,
+    judged: bool,
     closed: bool,
     ended: [bool; 2],
     totals: BothTotals,
@@ -138,6 +143,10 @@ pub(crate) fn check_contract(events: &[Event]) {
                 let ended = &mut seen.ended[*direction as usize];
                 assert!(!std::mem::replace(ended, true), "twice: {event:?}");
                 assert_eq!(*totals, seen.totals.get(*direction));
+            }
+            EventKind::Verdict(_) => {
+                assert!(!seen.judged, "judged twice: {event:?}");
+                seen.judged = true;
             }
             EventKind::Close { totals, .. } => {
                 seen.closed = true;

@@ -91,6 +91,7 @@ fn word(kind: &EventKind) -> &'static str {
         EventKind::Shutdown { .. } => "end",
         EventKind::Close { .. } => "close",
         EventKind::Connected(_) => "connected",
+        EventKind::Verdict(_) => "verdict",
     }
 }
 

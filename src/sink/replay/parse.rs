@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::time;
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Process, Side, Tls, TlsState, Totals, View,
+    Open, Phase, Process, Request, Side, Tls, TlsState, Totals, Verdict, View,
 };
 
 /// Why text is not a list of events.
@@ -88,6 +89,7 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             view: fields.view()?,
             totals: Totals { received: fields.number("received")?, sent: fields.number("sent")? },
         },
+        "verdict" => EventKind::Verdict(Arc::new(fields.verdict()?)),
         "close" => EventKind::Close {
             reason: reason(fields)?,
             totals: BothTotals {
@@ -218,6 +220,24 @@ impl<'a> Fields<'a> {
         tls.alpn = fact("alpn")?;
         tls.why = fact("why")?;
         Ok(tls)
+    }
+
+    fn verdict(&mut self) -> Result<Verdict> {
+        let mut verdict = Verdict::default();
+        for phase in Phase::ALL {
+            if self.has(phase.name()) {
+                let nanos = self.number(phase.name())?;
+                *verdict.spent.get_mut(phase) = Duration::from_nanos(nanos);
+            }
+        }
+        verdict.requests = self.number("requests")?;
+        let slowest = if self.has("slowest") { self.text("slowest")? } else { String::new() };
+        for request in slowest.split_terminator(',') {
+            let (offset, after) = request.split_once('/').ok_or("slowest: no '/'")?;
+            let after = Duration::from_nanos(number(after, "slowest")?);
+            verdict.slowest.push(Request::new(number(offset, "slowest")?, after));
+        }
+        Ok(verdict)
     }
 
     fn endpoint(&mut self, name: &str) -> Result<Endpoint> {

@@ -1,12 +1,13 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Process,
-    Side, Timestamp, Tls, TlsState, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
+    Phase, Process, Request, Side, Timestamp, Tls, TlsState, Totals, Verdict, View,
 };
 use crate::sink::Interest;
 
@@ -60,6 +61,20 @@ fn fact() -> impl Strategy<Value = Option<Arc<str>>> {
     prop::option::of(any::<String>().prop_map(Arc::from))
 }
 
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let slowest = prop::collection::vec(any::<(u64, u64)>(), 0..3);
+    (any::<[u64; Phase::ALL.len()]>(), any::<u64>(), slowest).prop_map(|(times, requests, slow)| {
+        let mut verdict = Verdict::default();
+        for (phase, nanos) in Phase::ALL.into_iter().zip(times) {
+            *verdict.spent.get_mut(phase) = Duration::from_nanos(nanos);
+        }
+        verdict.requests = requests;
+        let request = |(offset, nanos)| Request::new(offset, Duration::from_nanos(nanos));
+        verdict.slowest = slow.into_iter().map(request).collect();
+        verdict
+    })
+}
+
 fn kind() -> impl Strategy<Value = EventKind> {
     let leg = prop_oneof![Just(Leg::Received), Just(Leg::Sent)];
     let bytes = prop::collection::vec(any::<u8>(), 1..50).prop_map(Bytes::from);
@@ -94,6 +109,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (direction(), view(), totals()).prop_map(|(direction, view, totals)| {
             EventKind::Shutdown { direction, view, totals }
         }),
+        verdict().prop_map(|verdict| EventKind::Verdict(Arc::new(verdict))),
         (reason(), totals(), totals()).prop_map(|(reason, client_to_server, server_to_client)| {
             let totals = BothTotals { client_to_server, server_to_client };
             EventKind::Close { reason, totals }
