@@ -375,6 +375,10 @@ pub enum EventKind {
         /// All that was said in it.
         totals: Totals,
     },
+    /// What the kernel knows of one leg's socket: when the server was reached, at each sample
+    /// where something has changed since, and at the end. Sinks get it that
+    /// [ask](crate::sink::Interest::info) for it.
+    Info(Arc<Info>),
     /// Where the connection's time went. It comes once, before `Close`, to sinks that
     /// [ask](crate::sink::Interest::verdict) for it.
     Verdict(Arc<Verdict>),

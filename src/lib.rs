@@ -104,6 +104,9 @@
 //! A sink that [asks](sink::Interest::verdict) for it gets one `Verdict` before `Close`, and no
 //! `Data` of the wire between the two.
 //!
+//! A sink that [asks](sink::Interest::info) for it gets `Info` of both legs after `Connected`, at
+//! each sample, and before the last `Shutdown`, or before `Close` where there is none.
+//!
 //! A sink that [asks](sink::Interest::views) for more than the wire may get, in between, `Tls`,
 //! `Secrets` and `Data` and `Shutdown` of [`View::Plain`](event::View::Plain), for each of which
 //! the same holds: at most one `Shutdown` a direction and view. The offset of plaintext goes on

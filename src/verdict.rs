@@ -142,6 +142,7 @@ impl Judge {
                 self.data(at, *direction, *leg, bytes.len());
             }
             EventKind::Shutdown { direction, view: View::Wire, .. } => self.ended(at, *direction),
+            EventKind::Info(info) => self.account(info.leg, &info.tcp),
             _ => {}
         }
     }
@@ -283,7 +284,7 @@ impl Judge {
         let owes_answer = self.speaker == Some(Side::Client) && !server;
         if let Some(side) = ending
             && self.speaker == Some(side)
-            && !(client || server)
+            && !(client || server || owes_answer)
             && self.silence < PAUSE
         {
             return self.waited_for(side, true);

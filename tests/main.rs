@@ -23,6 +23,7 @@ mod fidelity;
 mod fixtures;
 #[cfg(feature = "cli")]
 mod full_disk;
+mod info;
 mod ingress;
 #[cfg(feature = "run")]
 mod launch;

@@ -46,6 +46,7 @@ impl Encoder {
             comment,
             tls_keylog,
             views,
+            info: _,
             isn_seed,
             environment,
         } = options;

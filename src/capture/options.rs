@@ -32,6 +32,8 @@ pub struct PcapngOptions {
     /// The wire, what can be read, or both, as
     /// [`ConversationConfig::views`](crate::packet::ConversationConfig::views) says.
     pub views: Views,
+    /// Comments the last packet of each connection with what the kernel knows of its sockets.
+    pub info: bool,
     /// What the initial sequence numbers are made of: with the same seed, the same events make
     /// the same capture, byte for byte. Random by default.
     pub isn_seed: Option<u64>,
@@ -42,11 +44,12 @@ pub struct PcapngOptions {
 impl PcapngOptions {
     /// What a capture with these options wants to see.
     pub(super) const fn interest(&self) -> Interest {
-        match (self.legs, self.views) {
+        let interest = match (self.legs, self.views) {
             (Legs::Direct, Views::Readable) => Interest::RECEIVED.views(Views::Readable),
             (Legs::Direct, views) => Interest::ALL.views(views),
             (Legs::Both, _) => Interest::ALL,
-        }
+        };
+        if self.info { interest.info() } else { interest }
     }
 }
 

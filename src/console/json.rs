@@ -53,6 +53,12 @@ pub(super) fn event(
         EventKind::Tls(tls) => self::tls(tls, out),
         // They are for a capture, and not to be shown.
         EventKind::Secrets(_) => out.extend_from_slice(br#""secrets""#),
+        EventKind::Info(info) => {
+            let _ = write!(out, r#""info","leg":"{}""#, info.leg);
+            for (name, figure) in info.tcp.figures() {
+                let _ = write!(out, r#","{name}":{figure}"#);
+            }
+        }
         // It is part of the close.
         EventKind::Verdict(_) => out.extend_from_slice(br#""verdict""#),
         EventKind::Shutdown { direction, .. } => {

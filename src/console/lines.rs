@@ -101,6 +101,10 @@ impl Lines {
                 self.left_out(bytes.len() - shown.len(), out);
             }
             EventKind::Tls(tls) => line(&head, lifecycle, tls.to_string(), out),
+            EventKind::Info(info) => {
+                let style = self.styles.sides[info.leg as usize];
+                line(&head, style, format!("TCP to the {}: {}", info.leg, info.tcp), out);
+            }
             EventKind::Secrets(_) | EventKind::Verdict(_) => {}
             EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();

@@ -56,6 +56,8 @@ pub struct ConsoleOptions {
     pub grep: Option<Expression>,
     /// Shows that data passed, and how much, but not the data.
     pub hide_data: bool,
+    /// Shows what the kernel knows of each leg's socket, at the samples of the tunnel.
+    pub info: bool,
 }
 
 impl ConsoleOptions {

@@ -7,8 +7,8 @@ use super::shows::Shows;
 use super::stream::{At, Stream};
 use super::{Interface, Legs, PacketWriter, place};
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
-    Side, Timestamp, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Info, Leg,
+    Open, Side, Timestamp, Totals, View,
 };
 
 /// What a conversation is drawn with.
@@ -29,6 +29,8 @@ pub(super) struct Conversation {
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
     shows: Shows,
+    /// What was last told of the legs, by side.
+    infos: [Option<Arc<Info>>; 2],
     /// One in the direct legs, client leg and server leg in the other; the latter begins later.
     pub(super) streams: Vec<(Interface, Stream)>,
 }
@@ -42,8 +44,8 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
         let (opened, open, shows) = (at.time, Arc::clone(open), drawing.shows);
-        let (connected, streams) = (None, Vec::new());
-        let mut conversation = Self { id, opened, open, connected, shows, streams };
+        let (connected, infos, streams) = (None, [None, None], Vec::new());
+        let mut conversation = Self { id, opened, open, connected, shows, infos, streams };
         match drawing.legs {
             // Where the address is not certain the SYN waits for the one that answers.
             Legs::Direct if conversation.open.server.is_some() => {
@@ -66,8 +68,9 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
         let (open, connected) = (Arc::clone(&self.open), self.connected.clone());
-        let (opened, shows) = (at.time, Shows::Plain);
-        let mut plain = Self { id: self.id, opened, open, connected, shows, streams: Vec::new() };
+        let (id, opened, shows) = (self.id, at.time, Shows::Plain);
+        let (infos, streams) = ([None, None], Vec::new());
+        let mut plain = Self { id, opened, open, connected, shows, infos, streams };
         plain.begin(Interface::Direct, None, drawing, at)?;
         plain.accept(at)?;
         Ok(plain)
@@ -93,6 +96,10 @@ impl Conversation {
             EventKind::Shutdown { direction, view: View::Wire, totals } => {
                 self.shutdown(*direction, *totals, at)
             }
+            EventKind::Info(info) => {
+                self.infos[info.leg as usize] = Some(Arc::clone(info));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -117,6 +124,10 @@ impl Conversation {
                     leg_total(shown_leg(*interface, direction), totals.get(direction))
                 }),
             };
+            let mut comment = comment.clone();
+            if let Some(info) = info(&self.infos, *interface) {
+                comment.push_str(&format!("; {info}"));
+            }
             if reached || *interface == Interface::ClientLeg {
                 end_of_stream(*interface, stream, reason, said, &comment, at)?;
             } else {
@@ -239,7 +250,10 @@ impl Conversation {
                 Shows::Plain => stream.said()[direction.sender() as usize],
                 _ => leg_total(shown_leg(*interface, direction), totals),
             };
-            stream.finish(at, direction.sender(), said)?;
+            // With the other direction's FIN before it, this is the last of the stream.
+            let is_last = stream.has_finished(direction.receiver());
+            let info = is_last.then(|| info(&self.infos, *interface)).flatten();
+            stream.finish(at, direction.sender(), said, info.as_deref())?;
         }
         Ok(())
     }
@@ -327,6 +341,19 @@ impl Conversation {
     }
 }
 
+/// What was last told of the sockets whose bytes an interface shows.
+fn info(infos: &[Option<Arc<Info>>; 2], interface: Interface) -> Option<String> {
+    let is_shown = |side| match interface {
+        Interface::Direct => true,
+        Interface::ClientLeg => side == Side::Client,
+        Interface::ServerLeg => side == Side::Server,
+    };
+    let told = infos.iter().flatten().filter(|info| is_shown(info.leg));
+    let told = told.map(|info| format!("TCP to the {}: {}", info.leg, info.tcp));
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 /// Which leg's bytes a stream shows: on its own leg what a peer said, on the other what it was
 /// told. The direct legs shows what each peer said.
 const fn shown_leg(interface: Interface, direction: Direction) -> Leg {
@@ -357,7 +384,7 @@ fn end_of_stream<W: PacketWriter>(
         return stream.reset(at, resetting_side(interface, reason), said, comment);
     };
     for side in [*first, !*first] {
-        stream.finish(at, side, said[side as usize])?;
+        stream.finish(at, side, said[side as usize], None)?;
     }
     Ok(())
 }

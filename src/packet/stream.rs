@@ -136,6 +136,11 @@ impl Stream {
         self.halves.each_ref().map(|half| half.said)
     }
 
+    /// Whether `side` is done.
+    pub(super) const fn has_finished(&self, side: Side) -> bool {
+        self.half(side).finished
+    }
+
     /// The client asks for the connection.
     pub(super) fn syn<W: PacketWriter>(
         &mut self,
@@ -281,12 +286,14 @@ impl Stream {
         }
     }
 
-    /// `side` is done, after `said` bytes, and its peer acknowledges it.
+    /// `side` is done, after `said` bytes, and its peer acknowledges it, which is what `comment`
+    /// stands with.
     pub(super) fn finish<W: PacketWriter>(
         &mut self,
         at: &mut At<'_, W>,
         side: Side,
         said: u64,
+        comment: Option<&str>,
     ) -> Result<(), W::Error> {
         if self.state != State::Established || self.half(side).finished {
             return Ok(());
@@ -297,7 +304,7 @@ impl Stream {
         let half = self.half_mut(side);
         half.next = half.next.wrapping_add(1);
         half.finished = true;
-        self.acknowledge(at, side)
+        self.draw(at, !side, self.plain(!side), &[], comment)
     }
 
     /// `side` resets the stream, the last that is heard of it. `said` are the bytes of both
@@ -355,7 +362,7 @@ impl Stream {
             again.accept(at, None)?;
             for side in [Side::Client, Side::Server] {
                 if self.half(side).finished {
-                    again.finish(at, side, 0)?;
+                    again.finish(at, side, 0, None)?;
                 }
             }
         }

@@ -38,6 +38,8 @@ pub struct Interest {
     pub views: Views,
     /// `Verdict`: where the time of each connection went.
     pub verdict: bool,
+    /// `Info`: what the kernel knows of each leg's socket. It is looked at only while a sink asks.
+    pub info: bool,
 }
 
 impl Interest {
@@ -52,13 +54,19 @@ impl Interest {
 
     /// Data of these legs, and no more than comes to every sink.
     const fn legs(received: bool, sent: bool) -> Self {
-        Self { received, sent, views: Views::Wire, verdict: false }
+        Self { received, sent, views: Views::Wire, verdict: false, info: false }
     }
 
     /// The same with `Verdict`.
     #[must_use]
     pub const fn verdict(self) -> Self {
         Self { verdict: true, ..self }
+    }
+
+    /// The same with `Info`.
+    #[must_use]
+    pub const fn info(self) -> Self {
+        Self { info: true, ..self }
     }
 
     /// The same with other views.
@@ -80,6 +88,7 @@ impl Interest {
         match kind {
             EventKind::Data { leg, .. } => self.wants(*leg),
             EventKind::Verdict(_) => self.verdict,
+            EventKind::Info(_) => self.info,
             _ => true,
         }
     }
@@ -90,6 +99,7 @@ impl Interest {
             received: self.received || other.received,
             sent: self.sent || other.sent,
             verdict: self.verdict || other.verdict,
+            info: self.info || other.info,
             ..self
         }
     }

@@ -73,6 +73,11 @@ impl Recorder {
         Self { queues: Arc::new([]), interest: Interest::LIFECYCLE }
     }
 
+    /// Whether some sink asks for what the kernel knows of sockets.
+    pub(crate) const fn wants_info(&self) -> bool {
+        self.interest.info
+    }
+
     /// From now on nobody waits for a slow sink; it misses what finds no room.
     pub(crate) fn stop_waiting(&self) {
         self.queues.iter().for_each(SinkQueue::stop_waiting);

@@ -222,6 +222,13 @@ impl<'a> Driver<'a> {
                 if matches!(event, Emit::Close { .. }) {
                     // One of them may panic as it goes, which is no clean end.
                     self.transforms.clear();
+                }
+                // A sink that shows the last FIN has to know by then.
+                let is_end = match event {
+                    Emit::Shutdown { direction, .. } => self.recording.is_last(direction),
+                    _ => matches!(event, Emit::Close { .. }),
+                };
+                if is_end {
                     SIDES.into_iter().for_each(|side| self.last_look(side, now));
                 }
                 self.recording.lifecycle(now.time, event);
@@ -261,6 +268,7 @@ impl<'a> Driver<'a> {
         self.ports[Side::Client as usize].failure = None;
         self.ports[Side::Client as usize].socket = Some(client);
         self.ports[Side::Server as usize].socket = Some(server);
+        let [client, server] = self.ports.each_ref().map(|port| port.socket.clone());
         let made = self.transforms.make();
         for (side, before) in SIDES.into_iter().zip(before) {
             let direction = Direction::from(side);
@@ -271,6 +279,9 @@ impl<'a> Driver<'a> {
         let transformed =
             [Direction::ClientToServer, Direction::ServerToClient].map(|d| self.transforms.has(d));
         self.give(Input::Connected { transformed });
+        if let (Some(client), Some(server)) = (client, server) {
+            self.recording.begin_sampling(&client, &server);
+        }
         if let Err(broken) = made {
             self.give(broken);
         }

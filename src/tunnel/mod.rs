@@ -31,6 +31,7 @@ mod recording;
 mod resolve;
 mod routing;
 mod running;
+mod sampling;
 mod shared;
 mod slots;
 mod tcp_info;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::counters::Passed;
+use super::sampling::Sampling;
 use super::shared::Worker;
 use super::tcp_info;
-use crate::event::{Connected, Direction, EventKind, Leg, Side, Timestamp, View};
+use crate::event::{Connected, Direction, EventKind, Info, Leg, Side, Timestamp, View};
 use crate::net::{Chunk, Socket};
 use crate::relay::{Emit, Input};
 use crate::sink::{self, ConnectionRecorder, SkippedSinks};
@@ -37,6 +38,11 @@ pub(super) struct Recording<'a> {
     closed: &'a Cell<bool>,
     /// Where some sink wants to know where the time goes.
     judge: Option<Judge>,
+    /// Where some sink asks for what the kernel knows.
+    sampling: Option<Sampling>,
+    /// Whether the last look was taken, by side, and which directions have ended.
+    looked: [bool; 2],
+    ended: [bool; 2],
 }
 
 /// Where bytes lie, by which the same chunk is known again at the other leg.
@@ -59,6 +65,9 @@ impl<'a> Recording<'a> {
             waiting: Default::default(),
             received: Default::default(),
             closed,
+            sampling: None,
+            looked: [false; 2],
+            ended: [false; 2],
         }
     }
 
@@ -167,13 +176,35 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// Asks the kernel about the socket to `side` for the last time, where that explains anything.
+    /// Asks the kernel about both sockets now and at every sample, if some sink wants that.
+    pub(super) fn begin_sampling(&mut self, client: &Socket, server: &Socket) {
+        if self.tap.wants_info() {
+            let sockets = [client.clone(), server.clone()];
+            self.sampling = Some(Sampling::start(&self.worker.samples, self.tap, sockets));
+        }
+    }
+
+    /// Whether the other direction has ended, so that the end of this one is that of all.
+    pub(super) const fn is_last(&self, direction: Direction) -> bool {
+        self.ended[direction.receiver() as usize]
+    }
+
+    /// Asks the kernel about the socket to `side` for the last time, if some sink wants that or it
+    /// explains where the time went.
     pub(super) fn last_look(&mut self, time: Timestamp, side: Side, socket: Option<&Socket>) {
-        if let (Some(judge), Some(socket)) = (&mut self.judge, socket)
-            && judge.needs_account(time, side)
-            && let Some(tcp) = tcp_info::of(socket)
-        {
+        self.sampling = None;
+        let Some(socket) = socket.filter(|_| !self.looked[side as usize]) else { return };
+        let wants_info = self.tap.wants_info();
+        let explains = self.judge.as_mut().is_some_and(|judge| judge.needs_account(time, side));
+        let Some(tcp) = (wants_info || explains).then(|| tcp_info::of(socket)).flatten() else {
+            return;
+        };
+        self.looked[side as usize] = true;
+        if let Some(judge) = &mut self.judge {
             judge.account(side, &tcp);
+        }
+        if wants_info {
+            self.tap.lifecycle(time, EventKind::Info(Info::new(side, tcp).into()));
         }
     }
 
@@ -197,6 +228,7 @@ impl<'a> Recording<'a> {
                 None => return,
             },
             Emit::Shutdown { direction, totals } => {
+                self.ended[direction.sender() as usize] = true;
                 if let Some(judge) = &mut self.judge {
                     judge.ended(time, direction);
                 }
@@ -204,6 +236,7 @@ impl<'a> Recording<'a> {
             }
             Emit::Close { reason, totals } => {
                 self.stop_waiting();
+                self.sampling = None;
                 self.verdict(time);
                 self.closed.set(true);
                 tracing::debug!("connection {}: {reason}", self.tap.connection());

@@ -59,6 +59,7 @@ pub struct Tunnel {
     pub(super) io: ChosenIo,
     pub(super) loops: Loops,
     pub(super) decryption: Decryption,
+    pub(super) sample: Duration,
 }
 
 impl Tunnel {
@@ -193,6 +194,7 @@ impl Tunnel {
             phases: self.handle.phases.clone(),
             counters: Arc::clone(&self.handle.counters),
             recorder,
+            sample: self.sample,
             resolver: Resolver::new(),
             slots,
             loops: self.loops,

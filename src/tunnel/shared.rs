@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::catching::Catching;
 use super::clock::Clock;
@@ -17,6 +17,7 @@ use super::outgoing::Outgoing;
 use super::phases::Phases;
 use super::resolve::Resolver;
 use super::routing::Route;
+use super::sampling::Samples;
 use super::slots::{PIPES_MAX, Reports, Slots};
 use crate::event::{CloseReason, ConnectionId};
 use crate::ingress::Filter;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) phases: Phases,
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
+    /// How often the sockets of open connections are looked at, if a sink asks for it.
+    pub(super) sample: Duration,
     pub(super) resolver: Resolver,
     pub(super) slots: Slots,
     pub(super) loops: Loops,
@@ -90,6 +93,7 @@ pub(super) struct Worker {
     pub(super) io: Io,
     pub(super) memory: Rc<Memory>,
     pub(super) pipes: PipePool,
+    pub(super) samples: Rc<Samples>,
 }
 
 impl Worker {
@@ -100,6 +104,7 @@ impl Worker {
             index,
             io,
             memory: Rc::new(Memory::new(workers)),
+            samples: Rc::new(Samples::new(shared.clock.clone())),
             pipes: PipePool::new(PIPES_MAX.min(shared.slots.pipes)),
         }
     }

@@ -144,6 +144,7 @@ pub(crate) fn check_contract(events: &[Event]) {
                 assert!(!std::mem::replace(ended, true), "twice: {event:?}");
                 assert_eq!(*totals, seen.totals.get(*direction));
             }
+            EventKind::Info(_) => {}
             EventKind::Verdict(_) => {
                 assert!(!seen.judged, "judged twice: {event:?}");
                 seen.judged = true;

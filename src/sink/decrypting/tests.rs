@@ -92,6 +92,7 @@ fn word(kind: &EventKind) -> &'static str {
         EventKind::Close { .. } => "close",
         EventKind::Connected(_) => "connected",
         EventKind::Verdict(_) => "verdict",
+        EventKind::Info(_) => "info",
     }
 }
 

@@ -22,6 +22,8 @@
 //!   known.
 //! * `secrets`: `lines`, with a line feed between two.
 //! * `shutdown`: `from`; the direction's totals as `received` and `sent`; `view` as for `data`.
+//! * `info`: `leg` (`client` or `server`); the [figures](crate::event::TcpInfo::NAMES) that are
+//!   known.
 //! * `verdict`: the nanoseconds that each [phase](crate::event::Phase::name) took, where it took
 //!   any; `requests`; `slowest` as `OFFSET/NANOSECONDS`, with a comma between two.
 //! * `close`: `reason` (a [name](crate::event::CloseReason::name)) with what belongs to it out of

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::time;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Phase, Process, Request, Side, Tls, TlsState, Totals, Verdict, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Info,
+    Leg, Open, Phase, Process, Request, Side, TcpInfo, Tls, TlsState, Totals, Verdict, View,
 };
 
 /// Why text is not a list of events.
@@ -89,6 +89,18 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             view: fields.view()?,
             totals: Totals { received: fields.number("received")?, sent: fields.number("sent")? },
         },
+        "info" => {
+            let mut wrong = None;
+            let leg = fields.side("leg")?;
+            let tcp = TcpInfo::from_figures(|name| {
+                let figure = fields.has(name).then(|| fields.number(name));
+                figure.and_then(|figure| figure.map_err(|error| wrong = Some(error)).ok())
+            });
+            match wrong {
+                Some(error) => return Err(error),
+                None => EventKind::Info(Arc::new(Info::new(leg, tcp))),
+            }
+        }
         "verdict" => EventKind::Verdict(Arc::new(fields.verdict()?)),
         "close" => EventKind::Close {
             reason: reason(fields)?,

@@ -61,6 +61,10 @@ fn kind(kind: &EventKind, out: &mut String) {
             self::view(*view, out);
             let _ = write!(out, " received={received} sent={sent}");
         }
+        EventKind::Info(info) => {
+            let _ = write!(out, " info leg={}", info.leg);
+            info.tcp.figures().for_each(|(name, figure)| field(name, &figure, out));
+        }
         EventKind::Verdict(verdict) => self::verdict(verdict, out),
         EventKind::Close { reason: why, totals } => {
             let _ = write!(out, " close reason={}", why.name());

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
-    Phase, Process, Request, Side, Timestamp, Tls, TlsState, Totals, Verdict, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Info, Leg,
+    Open, Phase, Process, Request, Side, TcpInfo, Timestamp, Tls, TlsState, Totals, Verdict, View,
 };
 use crate::sink::Interest;
 
@@ -108,6 +108,11 @@ fn kind() -> impl Strategy<Value = EventKind> {
             .prop_map(|lines| EventKind::Secrets(lines.into())),
         (direction(), view(), totals()).prop_map(|(direction, view, totals)| {
             EventKind::Shutdown { direction, view, totals }
+        }),
+        (side(), any::<[Option<u32>; TcpInfo::NAMES.len()]>()).prop_map(|(leg, figures)| {
+            let mut figures = figures.into_iter();
+            let tcp = TcpInfo::from_figures(|_| figures.next().flatten().map(u64::from));
+            EventKind::Info(Arc::new(Info::new(leg, tcp)))
         }),
         verdict().prop_map(|verdict| EventKind::Verdict(Arc::new(verdict))),
         (reason(), totals(), totals()).prop_map(|(reason, client_to_server, server_to_client)| {
