@@ -345,6 +345,9 @@ fn os(errno: i32) -> String {
 pub enum EventKind {
     /// A client was accepted.
     Open(Arc<Open>),
+    /// The client's program was found, some time after `Open`, which did not name it. Sinks get it
+    /// that [ask](crate::sink::Interest::process) for it.
+    Process(Process),
     /// The upstream answered.
     Connected(Arc<Connected>),
     /// Bytes passed one of the legs.

@@ -104,6 +104,9 @@
 //! A sink that [asks](sink::Interest::verdict) for it gets one `Verdict` before `Close`, and no
 //! `Data` of the wire between the two.
 //!
+//! A sink that [asks](sink::Interest::process) for it gets at most one `Process`, some time after
+//! an `Open` that names none.
+//!
 //! A sink that [asks](sink::Interest::info) for it gets `Info` of both legs after `Connected`, at
 //! each sample, and before the last `Shutdown`, or before `Close` where there is none.
 //!

@@ -35,6 +35,7 @@ mod loops;
 mod packet;
 #[cfg(feature = "cli")]
 mod payload_calls;
+mod processes;
 #[cfg(feature = "cli")]
 mod programs;
 #[cfg(feature = "cli")]

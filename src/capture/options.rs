@@ -49,6 +49,7 @@ impl PcapngOptions {
             (Legs::Direct, views) => Interest::ALL.views(views),
             (Legs::Both, _) => Interest::ALL,
         };
+        let interest = interest.process();
         if self.info { interest.info() } else { interest }
     }
 }

@@ -37,6 +37,10 @@ pub(super) fn event(
                 out.push(b'}');
             }
         }
+        EventKind::Process(process) => {
+            let _ = write!(out, r#""process","pid":{}"#, process.pid);
+            string("name", &process.name, out);
+        }
         EventKind::Connected(connected) => {
             out.extend_from_slice(br#""connected""#);
             string("server", &connected.server.to_string(), out);

@@ -81,6 +81,10 @@ impl Lines {
                 let what = format!("Open {} -> {}{process}", open.client, open.target);
                 line(&head, lifecycle, what, out);
             }
+            EventKind::Process(process) => {
+                let what = format!("process {} {}", process.pid, process.name);
+                line(&head, lifecycle, what, out);
+            }
             EventKind::Connected(connected) => {
                 let (server, local) = (&connected.server, &connected.local);
                 line(&head, lifecycle, format!("Connected to {server} from {local}"), out);

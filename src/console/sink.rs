@@ -95,7 +95,7 @@ impl<W: Write + Send> Sink for Console<W> {
     }
 
     fn interest(&self) -> Interest {
-        let interest = Interest::RECEIVED.views(Views::Readable).verdict();
+        let interest = Interest::RECEIVED.views(Views::Readable).verdict().process();
         if self.options.info { interest.info() } else { interest }
     }
 }

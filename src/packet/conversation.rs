@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::learned::Learned;
 use super::shows::Shows;
 use super::stream::{At, Stream};
 use super::{Interface, Legs, PacketWriter, place};
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Info, Leg,
-    Open, Side, Timestamp, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Leg, Open,
+    Side, Timestamp, Totals, View,
 };
 
 /// What a conversation is drawn with.
@@ -29,8 +30,7 @@ pub(super) struct Conversation {
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
     shows: Shows,
-    /// What was last told of the legs, by side.
-    infos: [Option<Arc<Info>>; 2],
+    learned: Option<Box<Learned>>,
     /// One in the direct legs, client leg and server leg in the other; the latter begins later.
     pub(super) streams: Vec<(Interface, Stream)>,
 }
@@ -44,8 +44,8 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
         let (opened, open, shows) = (at.time, Arc::clone(open), drawing.shows);
-        let (connected, infos, streams) = (None, [None, None], Vec::new());
-        let mut conversation = Self { id, opened, open, connected, shows, infos, streams };
+        let (connected, learned, streams) = (None, None, Vec::new());
+        let mut conversation = Self { id, opened, open, connected, shows, learned, streams };
         match drawing.legs {
             // Where the address is not certain the SYN waits for the one that answers.
             Legs::Direct if conversation.open.server.is_some() => {
@@ -69,8 +69,8 @@ impl Conversation {
     ) -> Result<Self, W::Error> {
         let (open, connected) = (Arc::clone(&self.open), self.connected.clone());
         let (id, opened, shows) = (self.id, at.time, Shows::Plain);
-        let (infos, streams) = ([None, None], Vec::new());
-        let mut plain = Self { id, opened, open, connected, shows, infos, streams };
+        let (learned, streams) = (self.learned.clone(), Vec::new());
+        let mut plain = Self { id, opened, open, connected, shows, learned, streams };
         plain.begin(Interface::Direct, None, drawing, at)?;
         plain.accept(at)?;
         Ok(plain)
@@ -78,6 +78,20 @@ impl Conversation {
 
     /// Anything after the opening, but for the close.
     pub(super) fn event<W: PacketWriter>(
+        &mut self,
+        kind: &EventKind,
+        drawing: &mut Drawing<'_>,
+        at: &mut At<'_, W>,
+    ) -> Result<(), W::Error> {
+        at.note = self.learned.as_mut().and_then(|learned| learned.note.take());
+        let drawn = self.draw(kind, drawing, at);
+        if let Some(learned) = self.learned.as_mut().filter(|_| at.note.is_some()) {
+            learned.note = at.note.take();
+        }
+        drawn
+    }
+
+    fn draw<W: PacketWriter>(
         &mut self,
         kind: &EventKind,
         drawing: &mut Drawing<'_>,
@@ -96,8 +110,15 @@ impl Conversation {
             EventKind::Shutdown { direction, view: View::Wire, totals } => {
                 self.shutdown(*direction, *totals, at)
             }
+            EventKind::Process(process) => {
+                let learned = self.learned.get_or_insert_default();
+                learned.process = Some(process.clone());
+                // Of a connection that is not drawn yet, the first packet says it anyway.
+                learned.note = (!self.streams.is_empty()).then(|| process.to_string());
+                Ok(())
+            }
             EventKind::Info(info) => {
-                self.infos[info.leg as usize] = Some(Arc::clone(info));
+                self.learned.get_or_insert_default().info(info);
                 Ok(())
             }
             _ => Ok(()),
@@ -112,6 +133,7 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
+        at.note = self.learned.as_mut().and_then(|learned| learned.note.take());
         let comment = format!("connection {}: {reason}", self.id);
         if self.connected.is_none() {
             self.begin_upstream(Some(reason), drawing, at)?;
@@ -125,7 +147,7 @@ impl Conversation {
                 }),
             };
             let mut comment = comment.clone();
-            if let Some(info) = info(&self.infos, *interface) {
+            if let Some(info) = self.learned.as_ref().and_then(|learned| learned.of(*interface)) {
                 comment.push_str(&format!("; {info}"));
             }
             if reached || *interface == Interface::ClientLeg {
@@ -252,7 +274,9 @@ impl Conversation {
             };
             // With the other direction's FIN before it, this is the last of the stream.
             let is_last = stream.has_finished(direction.receiver());
-            let info = is_last.then(|| info(&self.infos, *interface)).flatten();
+            let info = is_last
+                .then(|| self.learned.as_ref().and_then(|learned| learned.of(*interface)))
+                .flatten();
             stream.finish(at, direction.sender(), said, info.as_deref())?;
         }
         Ok(())
@@ -331,7 +355,9 @@ impl Conversation {
 
     fn comment(&self) -> String {
         let Open { client, listener, target, process, .. } = &*self.open;
-        let process = process.as_ref().map_or_else(String::new, |process| format!("; {process}"));
+        let learned = self.learned.as_ref().and_then(|learned| learned.process.as_ref());
+        let process = process.as_ref().or(learned);
+        let process = process.map_or_else(String::new, |process| format!("; {process}"));
         let upstream = self.connected.as_ref().map_or_else(String::new, |connected| {
             format!("; upstream {} -> {}", connected.local, connected.server)
         });
@@ -339,19 +365,6 @@ impl Conversation {
         let id = self.id;
         format!("connection {id}: {client} -> {target} (by {listener}{upstream}){process}{plain}")
     }
-}
-
-/// What was last told of the sockets whose bytes an interface shows.
-fn info(infos: &[Option<Arc<Info>>; 2], interface: Interface) -> Option<String> {
-    let is_shown = |side| match interface {
-        Interface::Direct => true,
-        Interface::ClientLeg => side == Side::Client,
-        Interface::ServerLeg => side == Side::Server,
-    };
-    let told = infos.iter().flatten().filter(|info| is_shown(info.leg));
-    let told = told.map(|info| format!("TCP to the {}: {}", info.leg, info.tcp));
-    let told: Vec<_> = told.collect();
-    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Which leg's bytes a stream shows: on its own leg what a peer said, on the other what it was

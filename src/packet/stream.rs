@@ -93,20 +93,29 @@ pub(super) struct At<'a, W> {
     /// When the last packet of all was drawn.
     pub(super) drawn: &'a mut Timestamp,
     pub(super) writer: &'a mut W,
+    /// What the next packet says, too.
+    pub(super) note: Option<String>,
 }
 
-impl<W> At<'_, W> {
+impl<'a, W> At<'a, W> {
+    /// A moment, when nothing is to be noted.
+    pub(super) const fn new(time: Timestamp, drawn: &'a mut Timestamp, writer: &'a mut W) -> Self {
+        Self { time, drawn, writer, note: None }
+    }
+
     /// The same hand at an earlier moment, as early as the order of packets allows.
     pub(super) fn back_at(&mut self, time: Timestamp) -> At<'_, W> {
         let time = time.clamp(*self.drawn, self.time);
-        At { time, drawn: self.drawn, writer: self.writer }
+        At::new(time, self.drawn, self.writer)
     }
 }
 
 impl<W: PacketWriter> At<'_, W> {
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), W::Error> {
         *self.drawn = packet.time;
-        self.writer.packet(packet)
+        let Some(note) = self.note.take() else { return self.writer.packet(packet) };
+        let note = packet.comment.map_or(note.clone(), |comment| format!("{comment}; {note}"));
+        self.writer.packet(&Packet { comment: Some(&note), ..*packet })
     }
 }
 

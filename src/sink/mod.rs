@@ -40,6 +40,8 @@ pub struct Interest {
     pub verdict: bool,
     /// `Info`: what the kernel knows of each leg's socket. It is looked at only while a sink asks.
     pub info: bool,
+    /// `Process`: the program of a client on this machine. It is looked for only while a sink asks.
+    pub process: bool,
 }
 
 impl Interest {
@@ -54,13 +56,19 @@ impl Interest {
 
     /// Data of these legs, and no more than comes to every sink.
     const fn legs(received: bool, sent: bool) -> Self {
-        Self { received, sent, views: Views::Wire, verdict: false, info: false }
+        Self { received, sent, views: Views::Wire, verdict: false, info: false, process: false }
     }
 
     /// The same with `Verdict`.
     #[must_use]
     pub const fn verdict(self) -> Self {
         Self { verdict: true, ..self }
+    }
+
+    /// The same with `Process`.
+    #[must_use]
+    pub const fn process(self) -> Self {
+        Self { process: true, ..self }
     }
 
     /// The same with `Info`.
@@ -89,6 +97,7 @@ impl Interest {
             EventKind::Data { leg, .. } => self.wants(*leg),
             EventKind::Verdict(_) => self.verdict,
             EventKind::Info(_) => self.info,
+            EventKind::Process(_) => self.process,
             _ => true,
         }
     }
@@ -100,6 +109,7 @@ impl Interest {
             sent: self.sent || other.sent,
             verdict: self.verdict || other.verdict,
             info: self.info || other.info,
+            process: self.process || other.process,
             ..self
         }
     }

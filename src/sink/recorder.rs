@@ -78,6 +78,11 @@ impl Recorder {
         self.interest.info
     }
 
+    /// Whether some sink asks for the programs of clients.
+    pub(crate) const fn wants_processes(&self) -> bool {
+        self.interest.process
+    }
+
     /// From now on nobody waits for a slow sink; it misses what finds no room.
     pub(crate) fn stop_waiting(&self) {
         self.queues.iter().for_each(SinkQueue::stop_waiting);

@@ -124,6 +124,9 @@ impl<'a> Driver<'a> {
                 port.read = Operation::Due;
             }
         }
+        if !self.relay.is_closed() {
+            self.recording.poll_process(context);
+        }
         for _ in 0..TURNS_MAX {
             if self.relay.is_closed() {
                 return Poll::Ready(());

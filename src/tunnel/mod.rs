@@ -23,6 +23,7 @@ mod listening;
 mod loops;
 mod outgoing;
 mod phases;
+mod processes;
 #[cfg(feature = "run")]
 mod program_connects;
 pub mod ranges;

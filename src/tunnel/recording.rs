@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
+
 use super::counters::Passed;
 use super::sampling::Sampling;
 use super::shared::Worker;
 use super::tcp_info;
-use crate::event::{Connected, Direction, EventKind, Info, Leg, Side, Timestamp, View};
+use crate::event::{Connected, Direction, EventKind, Info, Leg, Process, Side, Timestamp, View};
 use crate::net::{Chunk, Socket};
 use crate::relay::{Emit, Input};
 use crate::sink::{self, ConnectionRecorder, SkippedSinks};
@@ -24,11 +26,14 @@ struct Pending {
     done: Pin<Box<dyn Future<Output = SkippedSinks>>>,
 }
 
+/// What will tell the client's program, if that is looked for.
+pub(super) type Finding = Option<oneshot::Receiver<Process>>;
+
 /// The way from a connection to the counters and the sinks.
 pub(super) struct Recording<'a> {
     worker: &'a Worker,
     tap: &'a Rc<ConnectionRecorder>,
-    passed: &'a Passed,
+    passed: &'a Arc<Passed>,
     connected: Option<Arc<Connected>>,
     /// By direction, then leg.
     waiting: [[Option<Pending>; 2]; 2],
@@ -38,6 +43,7 @@ pub(super) struct Recording<'a> {
     closed: &'a Cell<bool>,
     /// Where some sink wants to know where the time goes.
     judge: Option<Judge>,
+    finding: Finding,
     /// Where some sink asks for what the kernel knows.
     sampling: Option<Sampling>,
     /// Whether the last look was taken, by side, and which directions have ended.
@@ -52,7 +58,7 @@ impl<'a> Recording<'a> {
     pub(super) fn new(
         worker: &'a Worker,
         tap: &'a Rc<ConnectionRecorder>,
-        passed: &'a Passed,
+        passed: &'a Arc<Passed>,
         closed: &'a Cell<bool>,
         judge: Judge,
     ) -> Self {
@@ -65,9 +71,27 @@ impl<'a> Recording<'a> {
             waiting: Default::default(),
             received: Default::default(),
             closed,
+            finding: None,
             sampling: None,
             looked: [false; 2],
             ended: [false; 2],
+        }
+    }
+
+    /// The same, which will record the client's program when it is found.
+    pub(super) fn finding(self, finding: Finding) -> Self {
+        Self { finding, ..self }
+    }
+
+    /// Records the client's program if it was found.
+    pub(super) fn poll_process(&mut self, context: &mut Context<'_>) {
+        let Some(finding) = &mut self.finding else { return };
+        if let Poll::Ready(found) = Pin::new(finding).poll(context) {
+            self.finding = None;
+            if let Ok(process) = found {
+                let now = self.worker.shared.clock.now().time;
+                self.tap.lifecycle(now, EventKind::Process(process));
+            }
         }
     }
 
@@ -180,7 +204,12 @@ impl<'a> Recording<'a> {
     pub(super) fn begin_sampling(&mut self, client: &Socket, server: &Socket) {
         if self.tap.wants_info() {
             let sockets = [client.clone(), server.clone()];
-            self.sampling = Some(Sampling::start(&self.worker.samples, self.tap, sockets));
+            self.sampling = Some(Sampling::start(
+                &self.worker.samples,
+                self.tap,
+                sockets,
+                Arc::clone(self.passed),
+            ));
         }
     }
 

@@ -17,6 +17,7 @@ use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
 use super::phases::Phase;
+use super::processes::Processes;
 use super::resolve::Resolver;
 use super::routing::Route;
 use super::shared::Shared;
@@ -181,6 +182,8 @@ impl Tunnel {
         let (recorder, threads) =
             Recorder::start(sinks, move || now.now().time, on_failure).map_err(RunError::Thread)?;
         let _ = self.handle.recorder.set(recorder.clone());
+        let processes = recorder.wants_processes().then(Processes::start);
+        let processes = processes.transpose().map_err(RunError::Thread)?;
         let slots = Slots::new(self.limits.max_connections, self.workers, self.listening.len());
         let shared = Shared {
             listening: self.listening,
@@ -194,6 +197,7 @@ impl Tunnel {
             phases: self.handle.phases.clone(),
             counters: Arc::clone(&self.handle.counters),
             recorder,
+            processes,
             sample: self.sample,
             resolver: Resolver::new(),
             slots,

@@ -3,11 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
+use super::counters::Passed;
 use super::tcp_info;
-use crate::event::{ConnectionId, EventKind, Info, Side, TcpInfo};
+use crate::event::{BothTotals, ConnectionId, EventKind, Info, Side, TcpInfo};
 use crate::net::Socket;
 use crate::sink::ConnectionRecorder;
 
@@ -28,8 +30,11 @@ struct Sampled {
     tap: Rc<ConnectionRecorder>,
     /// By side.
     sockets: [Socket; 2],
+    passed: Arc<Passed>,
     /// What was seen last, by side: a leg at rest is not worth an event.
     last: [Cell<Option<TcpInfo>>; 2],
+    /// What had passed when nothing was new: until more passes, nothing will be.
+    at_rest: Cell<Option<BothTotals>>,
 }
 
 /// Has a connection looked at until this is dropped.
@@ -44,9 +49,11 @@ impl Sampling {
         samples: &Rc<Samples>,
         tap: &Rc<ConnectionRecorder>,
         sockets: [Socket; 2],
+        passed: Arc<Passed>,
     ) -> Self {
         let (connection, tap) = (tap.connection(), Rc::clone(tap));
-        let sampled = Rc::new(Sampled { tap, sockets, last: Default::default() });
+        let (last, at_rest) = Default::default();
+        let sampled = Rc::new(Sampled { tap, sockets, passed, last, at_rest });
         sampled.look(&samples.clock);
         samples.open.borrow_mut().insert(connection, sampled);
         Self { samples: Rc::clone(samples), connection }
@@ -61,15 +68,22 @@ impl Drop for Sampling {
 
 impl Sampled {
     fn look(&self, clock: &Clock) {
+        let passed = self.passed.totals();
+        if self.at_rest.get() == Some(passed) {
+            return;
+        }
+        let mut is_new = false;
         for (side, (socket, last)) in
             [Side::Client, Side::Server].into_iter().zip(self.sockets.iter().zip(&self.last))
         {
             let Some(tcp) = tcp_info::of(socket) else { continue };
             if last.replace(Some(tcp)) != Some(tcp) {
+                is_new = true;
                 let now = clock.now().time;
                 self.tap.sample(now, EventKind::Info(Info::new(side, tcp).into()));
             }
         }
+        self.at_rest.set((!is_new).then_some(passed));
     }
 }
 

@@ -15,6 +15,7 @@ use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
 use super::phases::Phases;
+use super::processes::Processes;
 use super::resolve::Resolver;
 use super::routing::Route;
 use super::sampling::Samples;
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) phases: Phases,
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
+    /// What finds the programs of clients, if a sink asks for them.
+    pub(super) processes: Option<Processes>,
     /// How often the sockets of open connections are looked at, if a sink asks for it.
     pub(super) sample: Duration,
     pub(super) resolver: Resolver,

@@ -106,6 +106,7 @@ impl Events {
 struct Seen {
     opened: bool,
     connected: bool,
+    has_process: bool,
     judged: bool,
     closed: bool,
     ended: [bool; 2],
@@ -123,7 +124,9 @@ pub(crate) fn check_contract(events: &[Event]) {
         assert!(event.time >= seen.last, "time went back: {event:?}");
         seen.last = event.time;
         match &event.kind {
-            EventKind::Open(_) => seen.opened = true,
+            EventKind::Open(open) => {
+                (seen.opened, seen.has_process) = (true, open.process.is_some());
+            }
             EventKind::Connected(_) => {
                 assert!(!seen.connected, "connected twice: {event:?}");
                 seen.connected = true;
@@ -145,6 +148,10 @@ pub(crate) fn check_contract(events: &[Event]) {
                 assert_eq!(*totals, seen.totals.get(*direction));
             }
             EventKind::Info(_) => {}
+            EventKind::Process(_) => {
+                assert!(!seen.has_process, "found twice: {event:?}");
+                seen.has_process = true;
+            }
             EventKind::Verdict(_) => {
                 assert!(!seen.judged, "judged twice: {event:?}");
                 seen.judged = true;

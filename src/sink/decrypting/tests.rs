@@ -93,6 +93,7 @@ fn word(kind: &EventKind) -> &'static str {
         EventKind::Connected(_) => "connected",
         EventKind::Verdict(_) => "verdict",
         EventKind::Info(_) => "info",
+        EventKind::Process(_) => "process",
     }
 }
 

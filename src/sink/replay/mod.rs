@@ -15,6 +15,7 @@
 //! The fields, in any order:
 //!
 //! * `open`: `client`, `listener`, `target`; `server` and `process` (as `PID/NAME`) where known.
+//! * `process`: `pid`, `name`.
 //! * `connected`: `server`, `local`.
 //! * `data`: `from` (`client` or `server`), `leg` (`received` or `sent`), `offset`, `bytes`;
 //!   `times=N` repeats the bytes; `view=plain` says that TLS carried them.

@@ -64,6 +64,10 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             server: if fields.has("server") { Some(fields.endpoint("server")?) } else { None },
             process: fields.process()?,
         })),
+        "process" => EventKind::Process(Process::new(
+            number(&fields.text("pid")?, "pid")?,
+            fields.text("name")?,
+        )),
         "connected" => EventKind::Connected(Arc::new(Connected {
             server: fields.endpoint("server")?,
             local: fields.endpoint("local")?,

@@ -37,6 +37,11 @@ fn kind(kind: &EventKind, out: &mut String) {
                 field("process", &format!("{pid}/{name}"), out);
             }
         }
+        EventKind::Process(Process { pid, name, .. }) => {
+            out.push_str(" process");
+            field("pid", pid, out);
+            field("name", name, out);
+        }
         EventKind::Connected(connected) => {
             out.push_str(" connected");
             field("server", &connected.server, out);

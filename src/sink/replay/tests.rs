@@ -86,6 +86,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
                 EventKind::Open(Arc::new(open))
             }
         ),
+        (any::<u32>(), any::<String>())
+            .prop_map(|(pid, name)| EventKind::Process(Process::new(pid, name))),
         (endpoint(), endpoint()).prop_map(|(server, local)| {
             EventKind::Connected(Arc::new(Connected { server, local }))
         }),
