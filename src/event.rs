@@ -4,8 +4,10 @@
 //! anything else. The guarantees that hold over a whole series of events stand in the
 //! [crate documentation](crate#the-event-contract).
 
+mod info;
 mod side;
 mod tls;
+mod verdict;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,8 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use info::{Info, TcpInfo};
 pub use side::{Direction, Leg, Side, View};
 pub use tls::{Tls, TlsState, Views};
+pub use verdict::{Bound, Part, Phase, Request, TimeSpent, Verdict};
 
 use crate::os_error::Sentence;
 
@@ -341,6 +345,9 @@ fn os(errno: i32) -> String {
 pub enum EventKind {
     /// A client was accepted.
     Open(Arc<Open>),
+    /// The client's program was found, some time after `Open`, which did not name it. Sinks get it
+    /// that [ask](crate::sink::Interest::process) for it.
+    Process(Process),
     /// The upstream answered.
     Connected(Arc<Connected>),
     /// Bytes passed one of the legs.
@@ -371,6 +378,13 @@ pub enum EventKind {
         /// All that was said in it.
         totals: Totals,
     },
+    /// What the kernel knows of one leg's socket: when the server was reached, at each sample
+    /// where something has changed since, and at the end. Sinks get it that
+    /// [ask](crate::sink::Interest::info) for it.
+    Info(Arc<Info>),
+    /// Where the connection's time went. It comes once, before `Close`, to sinks that
+    /// [ask](crate::sink::Interest::verdict) for it.
+    Verdict(Arc<Verdict>),
     /// The connection ended.
     Close {
         /// Why, and by whom.

@@ -11,6 +11,7 @@
 //!  client ──read──> [encoder] ──write──> server      tunnel     accepts, connects, relays, ends
 //!  client <──write── [decoder] <──read── server      transform  may change the bytes
 //!              │                                     relay      decides about each end, no I/O
+//!              │                                     verdict    says where the time went, no I/O
 //!              │ Event                               net        sockets, io_uring and epoll
 //!              ▼                                     event      plain data, known to all
 //!    one bounded queue a sink                        sink       the trait, queues, threads
@@ -100,6 +101,15 @@
 //! boundaries are what the kernel delivered and mean nothing. A timestamp is taken when the I/O
 //! completed, not when a sink got to it.
 //!
+//! A sink that [asks](sink::Interest::verdict) for it gets one `Verdict` before `Close`, and no
+//! `Data` of the wire between the two.
+//!
+//! A sink that [asks](sink::Interest::process) for it gets at most one `Process`, some time after
+//! an `Open` that names none.
+//!
+//! A sink that [asks](sink::Interest::info) for it gets `Info` of both legs after `Connected`, at
+//! each sample, and before the last `Shutdown`, or before `Close` where there is none.
+//!
 //! A sink that [asks](sink::Interest::views) for more than the wire may get, in between, `Tls`,
 //! `Secrets` and `Data` and `Shutdown` of [`View::Plain`](event::View::Plain), for each of which
 //! the same holds: at most one `Shutdown` a direction and view. The offset of plaintext goes on
@@ -124,3 +134,4 @@ pub mod sink;
 pub mod tls;
 pub mod transform;
 pub mod tunnel;
+pub mod verdict;

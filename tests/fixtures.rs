@@ -36,6 +36,7 @@ const GOLDEN: [Golden; 9] = [
 fn console(events: &[Event], format: Format, color: bool) -> Vec<u8> {
     let mut options = ConsoleOptions::default();
     (options.format, options.color, options.time) = (format, color, TimeStyle::Utc);
+    options.info = true;
     let mut out = Vec::new();
     replay(events, &mut Console::new(&mut out, options)).unwrap();
     out
@@ -50,6 +51,7 @@ fn summary(events: &[Event]) -> Vec<u8> {
 fn capture(events: &[Event], legs: Legs) -> Vec<u8> {
     let mut options = PcapngOptions::default();
     (options.legs, options.isn_seed) = (legs, Some(1));
+    options.info = true;
     options.environment = Environment::new("an operating system", "tcp_tunn in its tests");
     let file = tempfile::NamedTempFile::new().unwrap();
     replay(events, &mut PcapngSink::new(file.reopen().unwrap(), options).unwrap()).unwrap();

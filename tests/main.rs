@@ -23,6 +23,7 @@ mod fidelity;
 mod fixtures;
 #[cfg(feature = "cli")]
 mod full_disk;
+mod info;
 mod ingress;
 #[cfg(feature = "run")]
 mod launch;
@@ -34,6 +35,7 @@ mod loops;
 mod packet;
 #[cfg(feature = "cli")]
 mod payload_calls;
+mod processes;
 #[cfg(feature = "cli")]
 mod programs;
 #[cfg(feature = "cli")]
@@ -65,3 +67,4 @@ mod two_writers;
 mod unix_sockets;
 #[cfg(feature = "cli")]
 mod usage;
+mod verdict;

@@ -129,6 +129,7 @@ fn top_level_has_only_known_entries() {
 const LAYERS: &[&str] = &[
     "os_error",
     "event",
+    "verdict",
     "relay",
     "transform",
     "tls",

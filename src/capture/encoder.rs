@@ -47,6 +47,7 @@ impl Encoder {
             tls_keylog,
             tls_ends,
             views,
+            info: _,
             isn_seed,
             environment,
         } = options;

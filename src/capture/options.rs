@@ -35,6 +35,8 @@ pub struct PcapngOptions {
     /// The wire, what can be read, or both, as
     /// [`ConversationConfig::views`](crate::packet::ConversationConfig::views) says.
     pub views: Views,
+    /// Comments the last packet of each connection with what the kernel knows of its sockets.
+    pub info: bool,
     /// What the initial sequence numbers are made of: with the same seed, the same events make
     /// the same capture, byte for byte. Random by default.
     pub isn_seed: Option<u64>,
@@ -50,7 +52,8 @@ impl PcapngOptions {
             (Legs::Direct, views) => Interest::ALL.views(views).joining_legs(),
             (Legs::Both, _) => Interest::ALL,
         };
-        interest.secrets(self.tls_ends)
+        let interest = interest.secrets(self.tls_ends).process();
+        if self.info { interest.info() } else { interest }
     }
 }
 

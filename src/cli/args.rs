@@ -14,6 +14,7 @@ use super::capture::CaptureArgs;
 use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
+use super::look::LookArgs;
 use super::ranges::{self, number, time};
 use super::run_args;
 use super::tls::TlsArgs;
@@ -104,6 +105,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) sinks: SinkArgs,
+
+    #[command(flatten)]
+    pub(super) look: LookArgs,
 }
 
 /// What `--generate` can make.

@@ -16,6 +16,7 @@ use tcp_tunn::sink::SinkOptions;
 use tcp_tunn::tunnel::Address;
 
 use super::ingress::without_password;
+use super::look::LookArgs;
 use super::ranges::{number, time};
 use super::report::file_hint;
 use super::stdio::Patient;
@@ -158,6 +159,7 @@ impl CaptureArgs {
     pub(super) fn open(
         &self,
         tls: &TlsArgs,
+        look: &LookArgs,
         stop: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Option<Capture>> {
         let Some(path) = &self.pcap else { return Ok(None) };
@@ -166,10 +168,10 @@ impl CaptureArgs {
             // Without the standard library's line buffer, which would cut blocks apart.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
             let sink =
-                stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options(tls)));
+                stdout.and_then(|stdout| PcapngSink::new(Patient(stdout), self.options(tls, look)));
             ("stdout".to_owned(), sink)
         } else {
-            let sink = PcapngSink::create_series(path, self.options(tls), self.rotation());
+            let sink = PcapngSink::create_series(path, self.options(tls, look), self.rotation());
             (path.display().to_string(), sink)
         };
         let sink = sink.map_err(|error| {
@@ -183,11 +185,13 @@ impl CaptureArgs {
     pub(super) fn serve(
         &self,
         tls: &TlsArgs,
+        look: &LookArgs,
         rules: &SinkOptions,
     ) -> anyhow::Result<Option<PcapOverIpSink>> {
         let Some(address) = &self.pcap_over_ip else { return Ok(None) };
         let (on_slow, room) = (rules.on_slow, rules.buffer_bytes);
-        let sink = PcapOverIpSink::bind(address.to_string(), self.options(tls), on_slow, room);
+        let sink =
+            PcapOverIpSink::bind(address.to_string(), self.options(tls, look), on_slow, room);
         sink.map(Some).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "choose another port, or 0 for any that is free",
@@ -198,7 +202,7 @@ impl CaptureArgs {
         })
     }
 
-    fn options(&self, tls: &TlsArgs) -> PcapngOptions {
+    fn options(&self, tls: &TlsArgs, look: &LookArgs) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
             Legs::Direct => packet::Legs::Direct,
@@ -210,6 +214,7 @@ impl CaptureArgs {
         options.tls_keylog = tls.key_log().map(Path::to_owned);
         options.tls_ends = tls.is_ending();
         options.views = tls.views();
+        options.info = look.wants_info();
         options
     }
 

@@ -15,6 +15,7 @@ use tcp_tunn::event::{ConnectionId, Side};
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::create_file;
 
+use super::look::LookArgs;
 use super::ranges::number;
 use super::report::file_hint;
 use super::stdio::Patient;
@@ -144,7 +145,12 @@ pub(super) struct Shown {
 
 impl ConsoleArgs {
     /// The console that is asked for, if one is.
-    pub(super) fn open(&self, place: Place, verbose: u8) -> anyhow::Result<Option<Shown>> {
+    pub(super) fn open(
+        &self,
+        place: Place,
+        look: &LookArgs,
+        verbose: u8,
+    ) -> anyhow::Result<Option<Shown>> {
         let Some(format) = self.format(place) else { return Ok(None) };
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let (name, output, color) = match (&self.output, place) {
@@ -165,6 +171,7 @@ impl ConsoleArgs {
         let mut options = self.options(format, color);
         options.columns = columns(&output);
         options.certificates = verbose > 0;
+        options.info = look.wants_info();
         let sink = Console::new(Patient(output), options);
         let is_stdout = place == Place::Stdout && self.output.is_none();
         Ok(Some(Shown { name, is_stdout, sink }))

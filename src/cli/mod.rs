@@ -10,6 +10,7 @@ mod extcap;
 mod generate;
 mod ingress;
 mod leaving;
+mod look;
 mod program;
 mod ranges;
 mod report;

@@ -155,6 +155,9 @@ fn bind(args: &Args) -> anyhow::Result<Tunnel> {
         builder = builder.decrypt_tls(key_log);
     }
     builder = args.tls.add_to(builder)?;
+    if let Some(interval) = args.look.sample {
+        builder = builder.sample(interval);
+    }
     if let Some(workers) = args.relay.workers {
         builder = builder.workers(usize::try_from(workers).unwrap_or(usize::MAX));
     }
@@ -178,7 +181,7 @@ struct Attached {
 fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     let mut attached = Attached::default();
     let named = |name: String| args.sinks.options(name);
-    if let Some(console) = args.console.open(args.place(), args.verbose)? {
+    if let Some(console) = args.console.open(args.place(), &args.look, args.verbose)? {
         let options = named(format!("the console on {}", console.name));
         let is_alone = !args.capture.is_any();
         attached.to_stdout.push(console.is_stdout && is_alone);
@@ -190,14 +193,14 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     }
     // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());
-    if let Some(sink) = args.capture.serve(&args.tls, &options)? {
+    if let Some(sink) = args.capture.serve(&args.tls, &args.look, &options)? {
         attached.captures.0.push(sink.stats());
         attached.over_ip = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
     }
     let handle = tunnel.handle();
-    if let Some(capture) = args.capture.open(&args.tls, move || handle.stop())? {
+    if let Some(capture) = args.capture.open(&args.tls, &args.look, move || handle.stop())? {
         attached.captures.0.push(capture.sink.stats());
         attached.rotate = capture.sink.rotate_handle();
         // Wireshark, too, leaves when it has seen enough.

@@ -3,7 +3,7 @@
 //! Written by hand, because bulk data passes here, and because JSON alone lets stand what a
 //! terminal would obey.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use super::known::Known;
 use super::options::ConsoleOptions;
 use super::text;
 use super::time::Times;
-use crate::event::{BothTotals, CloseReason, Event, EventKind, Tls};
+use crate::event::{BothTotals, CloseReason, Event, EventKind, Phase, Request, Tls, Verdict};
 
 /// Appends the object of `event`.
 pub(super) fn event(
@@ -37,6 +37,10 @@ pub(super) fn event(
                 out.push(b'}');
             }
         }
+        EventKind::Process(process) => {
+            let _ = write!(out, r#""process","pid":{}"#, process.pid);
+            string("name", &process.name, out);
+        }
         EventKind::Connected(connected) => {
             out.extend_from_slice(br#""connected""#);
             string("server", &connected.server.to_string(), out);
@@ -53,11 +57,22 @@ pub(super) fn event(
         EventKind::Tls(tls) => self::tls(tls, out),
         // They are for a capture, and not to be shown.
         EventKind::Secrets(_) => out.extend_from_slice(br#""secrets""#),
+        EventKind::Info(info) => {
+            let _ = write!(out, r#""info","leg":"{}""#, info.leg);
+            for (name, figure) in info.tcp.figures() {
+                let _ = write!(out, r#","{name}":{figure}"#);
+            }
+        }
+        // It is part of the close.
+        EventKind::Verdict(_) => out.extend_from_slice(br#""verdict""#),
         EventKind::Shutdown { direction, .. } => {
             let _ = write!(out, r#""shutdown","from":"{}""#, direction.sender());
         }
         EventKind::Close { reason, totals } => {
             close(reason, totals, event.time.nanos_since(known.opened), out);
+            if let Some(verdict) = &known.verdict {
+                self::verdict(verdict, out);
+            }
         }
     }
     out.extend_from_slice(b"}\n");
@@ -80,6 +95,39 @@ fn close(reason: &CloseReason, totals: &BothTotals, duration: u64, out: &mut Vec
     let server = totals.server_to_client.received;
     let _ = write!(out, r#","client_bytes":{client},"server_bytes":{server}"#);
     let _ = write!(out, r#","duration_ns":{duration}"#);
+}
+
+/// Where the time went, in nanoseconds and in percent, and the slowest requests.
+fn verdict(verdict: &Verdict, out: &mut Vec<u8>) {
+    let spent = &verdict.spent;
+    out.extend_from_slice(br#","verdict":{"percent":{"#);
+    list(spent.shares(), out, |(part, share), out| write!(out, r#""{}":{share}"#, part.name()));
+    out.extend_from_slice(br#"},"ns":{"#);
+    list(Phase::ALL, out, |phase, out| {
+        write!(out, r#""{}":{}"#, phase.name(), spent.get(phase).as_nanos())
+    });
+    let _ = write!(out, r#"}},"requests":{},"slowest":["#, verdict.requests);
+    list(&verdict.slowest, out, |Request { offset, answered_after, .. }, out| {
+        write!(out, r#"{{"offset":{offset},"answered_ns":{}}}"#, answered_after.as_nanos())
+    });
+    out.push(b']');
+    string("text", &spent.to_string(), out);
+    out.push(b'}');
+}
+
+/// Writes items with a comma between two.
+fn list<T>(
+    items: impl IntoIterator<Item = T>,
+    out: &mut Vec<u8>,
+    mut item: impl FnMut(T, &mut Vec<u8>) -> io::Result<()>,
+) {
+    for (index, one) in items.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        // Writing to memory does not fail.
+        let _ = item(one, out);
+    }
 }
 
 fn data(bytes: &[u8], out: &mut Vec<u8>) {

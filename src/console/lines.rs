@@ -81,6 +81,10 @@ impl Lines {
                 let what = format!("Open {} -> {}{process}", open.client, open.target);
                 line(&head, lifecycle, what, out);
             }
+            EventKind::Process(process) => {
+                let what = format!("process {} {}", process.pid, process.name);
+                line(&head, lifecycle, what, out);
+            }
             EventKind::Connected(connected) => {
                 let (server, local) = (&connected.server, &connected.local);
                 line(&head, lifecycle, format!("Connected to {server} from {local}"), out);
@@ -110,7 +114,11 @@ impl Lines {
                     }
                 }
             }
-            EventKind::Secrets(_) => {}
+            EventKind::Info(info) => {
+                let style = self.styles.sides[info.leg as usize];
+                line(&head, style, format!("TCP to the {}: {}", info.leg, info.tcp), out);
+            }
+            EventKind::Secrets(_) | EventKind::Verdict(_) => {}
             EventKind::Shutdown { direction, totals, .. } => {
                 let side = direction.sender();
                 self.text_end(&head, *direction, known, out);
@@ -127,7 +135,10 @@ impl Lines {
                 let server = said(Direction::ServerToClient);
                 let duration = seconds(event.time.nanos_since(known.opened));
                 let who = format!("{client} from the client, {server} from the server");
-                line(&head, style, format!("Close: {reason}; {who}, {duration}"), out);
+                let verdict = known.verdict.as_ref().map(|verdict| verdict.spent.to_string());
+                let verdict = verdict.filter(|verdict| !verdict.is_empty());
+                let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
+                line(&head, style, format!("Close: {reason}; {who}, {duration}{verdict}"), out);
             }
         }
     }

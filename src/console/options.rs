@@ -59,6 +59,8 @@ pub struct ConsoleOptions {
     /// Shows the certificates of servers whose handshakes are understood, a line each.
     #[cfg(feature = "tls")]
     pub certificates: bool,
+    /// Shows what the kernel knows of each leg's socket, at the samples of the tunnel.
+    pub info: bool,
 }
 
 impl ConsoleOptions {
@@ -69,12 +71,14 @@ impl ConsoleOptions {
 }
 
 /// Whether the console shows it: of data, only what a peer sent, not what was sent on to the other;
-/// no secrets; and of the ends of a direction that of its socket, which says all.
+/// no secrets; no verdict, which the close shows that follows; and of the ends of a direction that
+/// of its socket, which says all.
 pub(super) const fn is_shown(event: &Event) -> bool {
     !matches!(
         event.kind,
         EventKind::Data { leg: Leg::Sent, .. }
             | EventKind::Secrets(_)
+            | EventKind::Verdict(_)
             | EventKind::Shutdown { view: View::Plain, .. }
     )
 }

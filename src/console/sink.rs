@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::filter::Filter;
 use super::json;
@@ -51,8 +52,12 @@ impl<W: Write + Send> Console<W> {
         let known = self.known.entry(event.connection).or_insert_with(|| Known {
             opened: event.time,
             last: event.time,
+            verdict: None,
             text: Default::default(),
         });
+        if let EventKind::Verdict(verdict) = &event.kind {
+            known.verdict = Some(Arc::clone(verdict));
+        }
         let Some(marks) = self.filter.passes(event) else {
             known.last = event.time;
             return;
@@ -90,6 +95,7 @@ impl<W: Write + Send> Sink for Console<W> {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RECEIVED.views(Views::Readable)
+        let interest = Interest::RECEIVED.views(Views::Readable).verdict().process();
+        if self.options.info { interest.info() } else { interest }
     }
 }

@@ -1,4 +1,5 @@
-//! A table of connections: the largest that ended, and those that are open.
+//! A table of connections: the largest that ended, and those that are open; where their time
+//! went, and which requests were slow.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lines::seconds;
 use super::text::escape;
-use crate::event::{BothTotals, ConnectionId, Event, EventKind, Progress, Timestamp};
+use crate::event::{
+    BothTotals, ConnectionId, Event, EventKind, Progress, Request, TimeSpent, Timestamp, Verdict,
+};
 use crate::sink::{Interest, Sink};
 
 /// A sink that remembers the connections which said most, whatever their number: as many that
@@ -34,7 +37,8 @@ impl TopConnections {
 }
 
 /// What a [`TopConnections`] knows. [`Display`](fmt::Display) gives a table for people, with a
-/// headline, that holds no control character but line feeds. Clones show the same.
+/// headline, and below it where the time of all connections that ended went, and their slowest
+/// requests. It holds no control character but line feeds. Clones show the same.
 #[derive(Clone, Debug)]
 pub struct ConnectionTable(Arc<Mutex<Known>>);
 
@@ -68,6 +72,10 @@ struct Known {
     open: BTreeMap<ConnectionId, Opened>,
     ended: Vec<Ended>,
     left_out: u64,
+    /// Where the time of all that ended went.
+    spent: TimeSpent,
+    /// The slowest of their requests, the slowest first.
+    slowest: Vec<(ConnectionId, Request)>,
 }
 
 #[derive(Debug)]
@@ -97,6 +105,7 @@ impl Known {
                 let opened = Opened { at: event.time, client, server, progress: None };
                 self.open.insert(id, opened);
             }
+            EventKind::Verdict(verdict) => self.verdict(id, verdict),
             EventKind::Close { reason, totals } => {
                 let Some(opened) = self.open.remove(&id) else { return };
                 let nanos = event.time.nanos_since(opened.at);
@@ -105,6 +114,15 @@ impl Known {
             }
             _ => {}
         }
+    }
+
+    /// Adds up where the time went, and remembers the slowest requests.
+    fn verdict(&mut self, id: ConnectionId, verdict: &Verdict) {
+        self.spent += verdict.spent;
+        self.slowest.extend(verdict.slowest.iter().map(|request| (id, *request)));
+        // Stable, so that of two that took as long the earlier stays.
+        self.slowest.sort_by_key(|(_, request)| std::cmp::Reverse(request.answered_after));
+        self.slowest.truncate(Verdict::SLOWEST_MAX);
     }
 
     /// Remembers one more, and forgets the one that said least where they are too many.
@@ -156,7 +174,7 @@ impl Sink for TopConnections {
     }
 
     fn interest(&self) -> Interest {
-        Interest::LIFECYCLE
+        Interest::LIFECYCLE.verdict()
     }
 }
 
@@ -184,9 +202,24 @@ impl fmt::Display for ConnectionTable {
         draw(&rows, f)?;
         let hidden = known.open.len().saturating_sub(known.rows) as u64;
         match known.left_out + hidden {
-            0 => Ok(()),
-            more => writeln!(f, "and {more} more"),
+            0 => {}
+            more => writeln!(f, "and {more} more")?,
         }
+        known.time(f)
+    }
+}
+
+impl Known {
+    /// Tells where the time went, and which requests took longest.
+    fn time(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.spent.total().is_zero() {
+            writeln!(f, "time of all that ended: {}", self.spent)?;
+        }
+        self.slowest.iter().try_for_each(|(id, Request { offset, answered_after, .. })| {
+            let nanos = u64::try_from(answered_after.as_nanos()).unwrap_or(u64::MAX);
+            let after = seconds(nanos);
+            writeln!(f, "slow: [{id}] request at offset {offset}, answered after {after}")
+        })
     }
 }
 
@@ -220,7 +253,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::{CloseReason, Endpoint, Open, Side, Totals};
+    use crate::event::{CloseReason, Endpoint, Open, Phase, Side, Totals};
 
     fn open(id: u64, target: &str) -> Event {
         let client = Endpoint::Tcp(([192, 0, 2, 1], 1000).into());
@@ -274,5 +307,40 @@ and 4 more
         let text = table.to_string();
         let ends: Vec<_> = text.lines().filter_map(|line| line.find("  reset")).collect();
         assert!(ends.len() == 2 && ends[0] == ends[1], "columns do not align:\n{text}");
+    }
+
+    #[test]
+    fn time_is_added_up_and_slowest_requests_of_all_connections_are_named() {
+        let mut sink = TopConnections::new(1);
+        let request = |offset, millis| Request::new(offset, Duration::from_millis(millis));
+        for (id, waited, slowest) in [
+            (1, 10, vec![request(0, 900), request(7, 2)]),
+            (2, 30, (1..=5).map(|offset| request(offset, 100 * offset)).collect()),
+        ] {
+            let mut verdict = Verdict::default();
+            let server = Phase::WaitingFor(Side::Server);
+            *verdict.spent.get_mut(server) = Duration::from_secs(waited);
+            *verdict.spent.get_mut(Phase::Closing) = Duration::from_secs(10);
+            verdict.slowest = slowest;
+            let kind = EventKind::Verdict(Arc::new(verdict));
+            for event in [
+                open(id, "h:1"),
+                Event { connection: ConnectionId(id), time: Timestamp(0), kind },
+                close(id, 1),
+            ] {
+                sink.record(&event).expect("it takes all");
+            }
+        }
+        let shown = sink.table().to_string();
+        let (_, shown) = shown.split_once("and 1 more\n").expect("the table comes first");
+        let expected = "\
+time of all that ended: 67 % waiting for the server, 33 % closing
+slow: [1] request at offset 0, answered after 900.000 ms
+slow: [2] request at offset 5, answered after 500.000 ms
+slow: [2] request at offset 4, answered after 400.000 ms
+slow: [2] request at offset 3, answered after 300.000 ms
+slow: [2] request at offset 2, answered after 200.000 ms
+";
+        assert_eq!(shown, expected);
     }
 }

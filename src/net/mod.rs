@@ -13,6 +13,7 @@
 
 mod chunk;
 mod connect;
+mod diagnostics;
 mod io;
 mod limits;
 mod listener;
@@ -35,6 +36,7 @@ pub(crate) use connect::{
     ConnectOptions, can_send_to, connect_tcp, connect_unix, interface_name, interface_number,
     is_own_address, reserve_source,
 };
+pub(crate) use diagnostics::Diagnostics;
 pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;

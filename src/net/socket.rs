@@ -112,6 +112,21 @@ impl Socket {
         if result < 0 { 0 } else { usize::try_from(length).unwrap_or(0) }
     }
 
+    /// Fills in what the kernel knows of the connection, in the layout of its `struct tcp_info`,
+    /// and says how many bytes it knows. `None` where it is no TCP socket.
+    pub(crate) fn tcp_info(&self, room: &mut [u8]) -> Option<usize> {
+        if self.0.family == Domain::UNIX {
+            return None;
+        }
+        let mut len = libc::socklen_t::try_from(room.len()).ok()?;
+        let (fd, value) = (self.0.fd.as_raw_fd(), room.as_mut_ptr().cast());
+        // SAFETY: the option fills at most `len` bytes from the address on, which `room` has, and
+        // sets `len` to how many it has filled; any bytes are valid there.
+        let result =
+            unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, value, &raw mut len) };
+        (result == 0).then_some(len as usize)
+    }
+
     /// Sends what small segments there are at once. Without meaning on a unix socket.
     pub(crate) fn set_nodelay(&self) {
         // A socket that cannot (unix) needs none.

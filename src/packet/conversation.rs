@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::learned::Learned;
 use super::shows::Shows;
 use super::stream::{At, Stream};
 use super::{Interface, Legs, PacketWriter, place};
@@ -29,6 +30,7 @@ pub(super) struct Conversation {
     open: Arc<Open>,
     connected: Option<Arc<Connected>>,
     shows: Shows,
+    learned: Option<Box<Learned>>,
     /// One in the direct legs, client leg and server leg in the other; the latter begins later.
     pub(super) streams: Vec<(Interface, Stream)>,
 }
@@ -42,8 +44,8 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
         let (opened, open, shows) = (at.time, Arc::clone(open), drawing.shows);
-        let (connected, streams) = (None, Vec::new());
-        let mut conversation = Self { id, opened, open, connected, shows, streams };
+        let (connected, learned, streams) = (None, None, Vec::new());
+        let mut conversation = Self { id, opened, open, connected, shows, learned, streams };
         match drawing.legs {
             // Where the address is not certain the SYN waits for the one that answers.
             Legs::Direct if conversation.open.server.is_some() => {
@@ -66,8 +68,9 @@ impl Conversation {
         at: &mut At<'_, W>,
     ) -> Result<Self, W::Error> {
         let (open, connected) = (Arc::clone(&self.open), self.connected.clone());
-        let (opened, shows) = (at.time, Shows::Plain);
-        let mut plain = Self { id: self.id, opened, open, connected, shows, streams: Vec::new() };
+        let (id, opened, shows) = (self.id, at.time, Shows::Plain);
+        let (learned, streams) = (self.learned.clone(), Vec::new());
+        let mut plain = Self { id, opened, open, connected, shows, learned, streams };
         plain.begin(Interface::Direct, None, drawing, at)?;
         plain.accept(at)?;
         Ok(plain)
@@ -75,6 +78,20 @@ impl Conversation {
 
     /// Anything after the opening, but for the close.
     pub(super) fn event<W: PacketWriter>(
+        &mut self,
+        kind: &EventKind,
+        drawing: &mut Drawing<'_>,
+        at: &mut At<'_, W>,
+    ) -> Result<(), W::Error> {
+        at.note = self.learned.as_mut().and_then(|learned| learned.note.take());
+        let drawn = self.draw(kind, drawing, at);
+        if let Some(learned) = self.learned.as_mut().filter(|_| at.note.is_some()) {
+            learned.note = at.note.take();
+        }
+        drawn
+    }
+
+    fn draw<W: PacketWriter>(
         &mut self,
         kind: &EventKind,
         drawing: &mut Drawing<'_>,
@@ -93,6 +110,17 @@ impl Conversation {
             EventKind::Shutdown { direction, view: View::Wire, totals } => {
                 self.shutdown(*direction, *totals, at)
             }
+            EventKind::Process(process) => {
+                let learned = self.learned.get_or_insert_default();
+                learned.process = Some(process.clone());
+                // Of a connection that is not drawn yet, the first packet says it anyway.
+                learned.note = (!self.streams.is_empty()).then(|| process.to_string());
+                Ok(())
+            }
+            EventKind::Info(info) => {
+                self.learned.get_or_insert_default().info(info);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -105,6 +133,7 @@ impl Conversation {
         drawing: &mut Drawing<'_>,
         at: &mut At<'_, W>,
     ) -> Result<(), W::Error> {
+        at.note = self.learned.as_mut().and_then(|learned| learned.note.take());
         let comment = format!("connection {}: {reason}", self.id);
         if self.connected.is_none() {
             self.begin_upstream(Some(reason), drawing, at)?;
@@ -117,6 +146,10 @@ impl Conversation {
                     leg_total(shown_leg(*interface, direction), totals.get(direction))
                 }),
             };
+            let mut comment = comment.clone();
+            if let Some(info) = self.learned.as_ref().and_then(|learned| learned.of(*interface)) {
+                comment.push_str(&format!("; {info}"));
+            }
             if reached || *interface == Interface::ClientLeg {
                 end_of_stream(*interface, stream, reason, said, &comment, at)?;
             } else {
@@ -239,7 +272,12 @@ impl Conversation {
                 Shows::Plain => stream.said()[direction.sender() as usize],
                 _ => leg_total(shown_leg(*interface, direction), totals),
             };
-            stream.finish(at, direction.sender(), said)?;
+            // With the other direction's FIN before it, this is the last of the stream.
+            let is_last = stream.has_finished(direction.receiver());
+            let info = is_last
+                .then(|| self.learned.as_ref().and_then(|learned| learned.of(*interface)))
+                .flatten();
+            stream.finish(at, direction.sender(), said, info.as_deref())?;
         }
         Ok(())
     }
@@ -317,7 +355,9 @@ impl Conversation {
 
     fn comment(&self) -> String {
         let Open { client, listener, target, process, .. } = &*self.open;
-        let process = process.as_ref().map_or_else(String::new, |process| format!("; {process}"));
+        let learned = self.learned.as_ref().and_then(|learned| learned.process.as_ref());
+        let process = process.as_ref().or(learned);
+        let process = process.map_or_else(String::new, |process| format!("; {process}"));
         let upstream = self.connected.as_ref().map_or_else(String::new, |connected| {
             format!("; upstream {} -> {}", connected.local, connected.server)
         });
@@ -357,7 +397,7 @@ fn end_of_stream<W: PacketWriter>(
         return stream.reset(at, resetting_side(interface, reason), said, comment);
     };
     for side in [*first, !*first] {
-        stream.finish(at, side, said[side as usize])?;
+        stream.finish(at, side, said[side as usize], None)?;
     }
     Ok(())
 }

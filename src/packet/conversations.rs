@@ -152,7 +152,7 @@ impl Conversations {
         writer: &mut W,
     ) -> Result<(), W::Error> {
         let Self { config, isn, live, ends, drawn } = self;
-        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let mut at = At::new(event.time.max(*drawn), drawn, writer);
         if let Entry::Vacant(place) = live.entry((event.connection, View::Wire)) {
             let taken = |pair| ends.contains(&sorted(pair));
             let mut drawing = drawing(*config, &mut **isn, &taken);
@@ -170,7 +170,7 @@ impl Conversations {
         writer: &mut W,
     ) -> Result<(), W::Error> {
         let Self { config, isn, live, ends, drawn } = self;
-        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let mut at = At::new(event.time.max(*drawn), drawn, writer);
         let [wire, plain] = [View::Wire, View::Plain].map(|view| (event.connection, view));
         let Some(beside) = live.get(&wire).filter(|_| !live.contains_key(&plain)) else {
             return Ok(());
@@ -191,7 +191,7 @@ impl Conversations {
         writer: &mut W,
     ) -> Result<(), W::Error> {
         let Self { config, isn, live, ends, drawn } = self;
-        let mut at = At { time: event.time.max(*drawn), drawn, writer };
+        let mut at = At::new(event.time.max(*drawn), drawn, writer);
         let Entry::Occupied(mut place) = live.entry((event.connection, view)) else {
             return Ok(());
         };
@@ -222,7 +222,7 @@ impl Conversations {
     ///
     /// What `writer` said.
     pub fn flush_acks<W: PacketWriter>(&mut self, writer: &mut W) -> Result<(), W::Error> {
-        let mut at = At { time: self.drawn, drawn: &mut self.drawn, writer };
+        let mut at = At::new(self.drawn, &mut self.drawn, writer);
         self.live.values_mut().try_for_each(|conversation| conversation.flush_acks(&mut at))
     }
 
@@ -246,7 +246,7 @@ impl Conversations {
     /// What `writer` said.
     pub fn resume<W: PacketWriter>(&self, writer: &mut W) -> Result<(), W::Error> {
         let mut drawn = self.drawn;
-        let mut at = At { time: self.drawn, drawn: &mut drawn, writer };
+        let mut at = At::new(self.drawn, &mut drawn, writer);
         let mut ids: Vec<_> = self.live.keys().collect();
         ids.sort_unstable();
         ids.into_iter().try_for_each(|id| self.live[id].resume(&mut at))

@@ -50,6 +50,7 @@ mod checksum;
 mod conversation;
 mod conversations;
 mod frame;
+mod learned;
 mod place;
 mod shows;
 mod stream;

@@ -93,20 +93,29 @@ pub(super) struct At<'a, W> {
     /// When the last packet of all was drawn.
     pub(super) drawn: &'a mut Timestamp,
     pub(super) writer: &'a mut W,
+    /// What the next packet says, too.
+    pub(super) note: Option<String>,
 }
 
-impl<W> At<'_, W> {
+impl<'a, W> At<'a, W> {
+    /// A moment, when nothing is to be noted.
+    pub(super) const fn new(time: Timestamp, drawn: &'a mut Timestamp, writer: &'a mut W) -> Self {
+        Self { time, drawn, writer, note: None }
+    }
+
     /// The same hand at an earlier moment, as early as the order of packets allows.
     pub(super) fn back_at(&mut self, time: Timestamp) -> At<'_, W> {
         let time = time.clamp(*self.drawn, self.time);
-        At { time, drawn: self.drawn, writer: self.writer }
+        At::new(time, self.drawn, self.writer)
     }
 }
 
 impl<W: PacketWriter> At<'_, W> {
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), W::Error> {
         *self.drawn = packet.time;
-        self.writer.packet(packet)
+        let Some(note) = self.note.take() else { return self.writer.packet(packet) };
+        let note = packet.comment.map_or(note.clone(), |comment| format!("{comment}; {note}"));
+        self.writer.packet(&Packet { comment: Some(&note), ..*packet })
     }
 }
 
@@ -134,6 +143,11 @@ impl Stream {
     /// How many bytes of data each side has said, client's first.
     pub(super) fn said(&self) -> [u64; 2] {
         self.halves.each_ref().map(|half| half.said)
+    }
+
+    /// Whether `side` is done.
+    pub(super) const fn has_finished(&self, side: Side) -> bool {
+        self.half(side).finished
     }
 
     /// The client asks for the connection.
@@ -281,12 +295,14 @@ impl Stream {
         }
     }
 
-    /// `side` is done, after `said` bytes, and its peer acknowledges it.
+    /// `side` is done, after `said` bytes, and its peer acknowledges it, which is what `comment`
+    /// stands with.
     pub(super) fn finish<W: PacketWriter>(
         &mut self,
         at: &mut At<'_, W>,
         side: Side,
         said: u64,
+        comment: Option<&str>,
     ) -> Result<(), W::Error> {
         if self.state != State::Established || self.half(side).finished {
             return Ok(());
@@ -297,7 +313,7 @@ impl Stream {
         let half = self.half_mut(side);
         half.next = half.next.wrapping_add(1);
         half.finished = true;
-        self.acknowledge(at, side)
+        self.draw(at, !side, self.plain(!side), &[], comment)
     }
 
     /// `side` resets the stream, the last that is heard of it. `said` are the bytes of both
@@ -355,7 +371,7 @@ impl Stream {
             again.accept(at, None)?;
             for side in [Side::Client, Side::Server] {
                 if self.half(side).finished {
-                    again.finish(at, side, 0)?;
+                    again.finish(at, side, 0, None)?;
                 }
             }
         }

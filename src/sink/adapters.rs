@@ -142,11 +142,8 @@ impl<S> InterestedIn<S> {
 
 impl<S: Sink> Sink for InterestedIn<S> {
     fn record(&mut self, event: &Event) -> io::Result<()> {
-        match &event.kind {
-            // The recorder leaves it out, but a replay may not.
-            EventKind::Data { leg, .. } if !self.interest.wants(*leg) => Ok(()),
-            _ => self.sink.record(event),
-        }
+        // The recorder leaves the others out, but a replay may not.
+        if self.interest.takes(&event.kind) { self.sink.record(event) } else { Ok(()) }
     }
 
     fn interest(&self) -> Interest {

@@ -58,10 +58,34 @@ impl ConnectionRecorder {
         self.recorder.interest.wants(leg)
     }
 
-    /// Records a later event other than data. Never waits: its room was taken at the opening.
+    /// Whether some sink wants to know where the time went.
+    pub(crate) const fn wants_verdict(&self) -> bool {
+        self.recorder.interest.verdict
+    }
+
+    /// Whether some sink asks for what the kernel knows of sockets.
+    pub(crate) const fn wants_info(&self) -> bool {
+        self.recorder.wants_info()
+    }
+
+    /// Records an event of which there may be any number, where it is wanted and there is room;
+    /// elsewhere the next one will do.
+    pub(crate) fn sample(&self, time: Timestamp, kind: EventKind) {
+        let SkippedSinks(mut missing) = self.skipped.get();
+        for (bit, queue) in self.recorder.queues() {
+            let is_wanted = missing & bit == 0 && queue.interest.takes(&kind);
+            if !is_wanted || !matches!(queue.try_reserve(EVENT_COST), Reserved::Taken) {
+                missing |= bit;
+            }
+        }
+        self.send(time, kind, SkippedSinks(missing), |_| Some(EVENT_COST));
+    }
+
+    /// Records a later event other than data, where it is wanted. Never waits: its room was taken
+    /// at the opening.
     pub(crate) fn lifecycle(&self, time: Timestamp, kind: EventKind) {
         let same = kind.clone();
-        let cost = |queue: &SinkQueue| queue.interest.wants_event(&same).then_some(0);
+        let cost = |queue: &SinkQueue| queue.interest.takes(&same).then_some(0);
         self.send(time, kind, self.skipped.get(), cost);
     }
 

@@ -51,29 +51,54 @@ pub struct Interest {
     /// not, because TLS ends in the tunnel, only one is given, as received and as sent. A sink that
     /// wants one leg is given one in any case.
     pub joins_legs: bool,
+    /// `Verdict`: where the time of each connection went.
+    pub verdict: bool,
+    /// `Info`: what the kernel knows of each leg's socket. It is looked at only while a sink asks.
+    pub info: bool,
+    /// `Process`: the program of a client on this machine. It is looked for only while a sink asks.
+    pub process: bool,
 }
 
 impl Interest {
-    /// Everything.
-    pub const ALL: Self = Self::data(true, true);
+    /// What each peer said and was told.
+    pub const ALL: Self = Self::legs(true, true);
     /// What each peer said; enough for most sinks.
-    pub const RECEIVED: Self = Self::data(true, false);
+    pub const RECEIVED: Self = Self::legs(true, false);
     /// What each peer was told, and when it took it.
-    pub const SENT: Self = Self::data(false, true);
+    pub const SENT: Self = Self::legs(false, true);
     /// No data: that connections opened, reached their server, half-closed and closed.
-    pub const LIFECYCLE: Self = Self::data(false, false);
+    pub const LIFECYCLE: Self = Self::legs(false, false);
 
-    const fn data(received: bool, sent: bool) -> Self {
-        Self { received, sent, views: Views::Wire, secrets: false, joins_legs: false }
+    /// Data of these legs, and no more than comes to every sink.
+    const fn legs(received: bool, sent: bool) -> Self {
+        Self {
+            received,
+            sent,
+            views: Views::Wire,
+            secrets: false,
+            joins_legs: false,
+            verdict: false,
+            info: false,
+            process: false,
+        }
     }
 
-    /// Whether an event without data is wanted.
-    const fn wants_event(self, kind: &EventKind) -> bool {
-        match kind {
-            EventKind::Tls(_) => !matches!(self.views, Views::Wire),
-            EventKind::Secrets(_) => self.secrets,
-            _ => true,
-        }
+    /// The same with `Verdict`.
+    #[must_use]
+    pub const fn verdict(self) -> Self {
+        Self { verdict: true, ..self }
+    }
+
+    /// The same with `Process`.
+    #[must_use]
+    pub const fn process(self) -> Self {
+        Self { process: true, ..self }
+    }
+
+    /// The same with `Info`.
+    #[must_use]
+    pub const fn info(self) -> Self {
+        Self { info: true, ..self }
     }
 
     /// The same with `Secrets`.
@@ -99,6 +124,31 @@ impl Interest {
         match leg {
             Leg::Received => self.received,
             Leg::Sent => self.sent,
+        }
+    }
+
+    /// Whether an event of this kind is wanted.
+    pub(crate) const fn takes(self, kind: &EventKind) -> bool {
+        match kind {
+            EventKind::Data { leg, .. } => self.wants(*leg),
+            EventKind::Tls(_) => !matches!(self.views, Views::Wire),
+            EventKind::Secrets(_) => self.secrets,
+            EventKind::Verdict(_) => self.verdict,
+            EventKind::Info(_) => self.info,
+            EventKind::Process(_) => self.process,
+            _ => true,
+        }
+    }
+
+    /// What either wants.
+    const fn or(self, other: Self) -> Self {
+        Self {
+            received: self.received || other.received,
+            sent: self.sent || other.sent,
+            verdict: self.verdict || other.verdict,
+            info: self.info || other.info,
+            process: self.process || other.process,
+            ..self
         }
     }
 }

@@ -15,7 +15,7 @@ use super::options::{OnError, SinkOptions, SinkReport, SinkStats};
 use super::queue::SinkQueue;
 use super::thread::SinkThread;
 use super::{Interest, Sink};
-use crate::event::{Direction, Leg, Timestamp};
+use crate::event::{Direction, Timestamp};
 use crate::os_error::Sentence;
 
 /// Room that events took of a queue is handed back in this many lots, and whenever the queue is
@@ -63,15 +63,24 @@ impl Recorder {
             threads.push(StartedSink::start(name, thread, clock, on_failure, on_end)?);
             queues.push(queue);
         }
-        let wants = |leg| queues.iter().any(|queue: &SinkQueue| queue.interest.wants(leg));
-        let (received, sent) = (wants(Leg::Received), wants(Leg::Sent));
-        let interest = Interest { received, sent, ..Interest::LIFECYCLE };
+        let of_all = |all: Interest, queue: &SinkQueue| all.or(queue.interest);
+        let interest = queues.iter().fold(Interest::LIFECYCLE, of_all);
         Ok((Self { queues: queues.into(), interest }, StartedSinks(threads)))
     }
 
     /// The same with no sinks, for what is not to be recorded.
     pub(crate) fn without_sinks(&self) -> Self {
         Self { queues: Arc::new([]), interest: Interest::LIFECYCLE }
+    }
+
+    /// Whether some sink asks for what the kernel knows of sockets.
+    pub(crate) const fn wants_info(&self) -> bool {
+        self.interest.info
+    }
+
+    /// Whether some sink asks for the programs of clients.
+    pub(crate) const fn wants_processes(&self) -> bool {
+        self.interest.process
     }
 
     /// From now on nobody waits for a slow sink; it misses what finds no room.

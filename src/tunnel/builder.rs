@@ -4,7 +4,7 @@ use std::fmt;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::address::{Address, AddressError};
 use super::clock::WallClock;
@@ -18,7 +18,7 @@ use super::listen::listen;
 use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
-use super::ranges::{KEEPALIVE, WORKERS, clamp, clamp_time};
+use super::ranges::{KEEPALIVE, SAMPLE, WORKERS, clamp, clamp_time};
 use super::routing::{Route, Target};
 use super::running::Tunnel;
 use super::worker_pool::WorkerPool;
@@ -45,6 +45,7 @@ pub struct Builder {
     wall_clock: WallClock,
     backend: Backend,
     decryption: Decryption,
+    sample: Duration,
 }
 
 impl Default for Builder {
@@ -63,6 +64,7 @@ impl Default for Builder {
             wall_clock: Arc::new(SystemTime::now),
             backend: Backend::Auto,
             decryption: Decryption::default(),
+            sample: Duration::from_secs(1),
         }
     }
 }
@@ -225,6 +227,13 @@ impl Builder {
         self
     }
 
+    /// Sets how often the sockets of open connections are looked at while a sink
+    /// [asks](crate::sink::Interest::info) for it, from 10 ms up; by default every second.
+    pub fn sample(mut self, interval: Duration) -> Self {
+        self.sample = clamp_time(&SAMPLE, interval);
+        self
+    }
+
     /// Sets the way to the kernel. By default io_uring, and epoll where io_uring is not permitted.
     pub const fn io(mut self, backend: Backend) -> Self {
         self.backend = backend;
@@ -280,6 +289,7 @@ impl Builder {
             handle: Handle::new(self.workers),
             wall_clock: self.wall_clock,
             decryption: self.decryption,
+            sample: self.sample,
         })
     }
 }

@@ -11,26 +11,43 @@ use super::counters::Passed;
 use super::driver::Driver;
 use super::hops::Hops;
 use super::reaching::{Found, Reach};
-use super::recording::Recording;
-use super::routing::Arrival;
+use super::recording::{Finding, Recording};
+use super::routing::{Arrival, Target};
 use super::shared::Worker;
 use super::transforming::Transforms;
 use crate::event::{CloseReason, ConnectionId, Endpoint, EventKind, Open};
 use crate::ingress::Subject;
 use crate::sink::ConnectionRecorder;
+use crate::verdict::Judge;
 
 /// How long a name may take to resolve before the opening is recorded without its address.
 const OPEN_AT_ONCE: Duration = Duration::from_millis(20);
 
 /// Serves one client to its end, and records all of it.
 pub(super) async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let finding = find_process(&worker, &accepted);
     if let Some(arrived) = arrive(&worker, accepted).await {
-        serve_arrived(worker, arrived).await;
+        serve_found(worker, arrived, finding).await;
     }
 }
 
-/// Serves a client whose destination is known.
-pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
+/// Has the client's program looked for, where that is on this machine and a sink wants to know.
+fn find_process(worker: &Worker, accepted: &Accepted) -> Finding {
+    let processes = worker.shared.processes.as_ref()?;
+    let remote = match worker.shared.listening[accepted.listening].target {
+        // The client knows nothing of the redirection.
+        Target::Original => accepted.socket.original_destination().ok().flatten(),
+        _ => accepted.listener.socket_addr(),
+    };
+    Some(processes.find(accepted.peer?, remote?))
+}
+
+/// Serves a client whose destination is known, and its program, if it is to be known at all.
+pub(super) async fn serve_arrived(worker: Rc<Worker>, arrived: Arrived) {
+    serve_found(worker, arrived, None).await;
+}
+
+async fn serve_found(worker: Rc<Worker>, mut arrived: Arrived, finding: Finding) {
     if decide(&worker, &mut arrived).await.is_none() {
         return;
     }
@@ -49,7 +66,10 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let open = Arc::new(open.server(only).process(arrival.process.clone()));
     let recorder =
         if is_recorded { shared.recorder.clone() } else { shared.recorder.without_sinks() };
+    let mut judge = Judge::new(at);
+    judge.sink_is_full(shared.clock.now().time);
     let tap = ConnectionRecorder::open(recorder, id, at, Arc::clone(&open)).await;
+    judge.sink_has_room(shared.clock.now().time);
 
     let (tap, closed) = (Rc::new(tap), Cell::new(false));
     let closing = Closing { worker: &worker, id, tap: &tap, passed: &passed, closed: &closed };
@@ -57,7 +77,7 @@ pub(super) async fn serve_arrived(worker: Rc<Worker>, mut arrived: Arrived) {
     let hops = client.as_ref().map_or_else(Hops::unknown, |client| Hops::left_to(client, peer));
     let worker_too = Rc::clone(&worker);
     let reach = Reach { worker: worker_too, arrival, answer, hops, listening, found, source };
-    let recording = Recording::new(&worker, &tap, &passed, &closed);
+    let recording = Recording::new(&worker, &tap, &passed, &closed, judge).finding(finding);
     let transforms = Transforms::new(shared.codec.as_deref(), id, open);
     #[cfg(feature = "tls")]
     let transforms = transforms.ending_tls(session);

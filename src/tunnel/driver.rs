@@ -124,6 +124,9 @@ impl<'a> Driver<'a> {
                 port.read = Operation::Due;
             }
         }
+        if !self.relay.is_closed() {
+            self.recording.poll_process(context);
+        }
         for _ in 0..TURNS_MAX {
             if self.relay.is_closed() {
                 return Poll::Ready(());
@@ -181,7 +184,10 @@ impl<'a> Driver<'a> {
             // Begun before this.
             Action::Connect => {}
             Action::GiveUpConnect => self.reaching = None,
-            Action::Read { from } => self.ports[from as usize].read = Operation::Due,
+            Action::Read { from } => {
+                self.recording.idle(now.time, from.into());
+                self.ports[from as usize].read = Operation::Due;
+            }
             // Nothing passes once everything is to end, such as for a sink that has failed.
             Action::Write { .. } if self.worker.shared.phases.get() >= Phase::Ending => {
                 return Some(Input::ShutdownAsked);
@@ -196,6 +202,8 @@ impl<'a> Driver<'a> {
             Action::Reset { side } => {
                 let port = &mut self.ports[side as usize];
                 (port.read, port.write, port.failure) = (Operation::None, None, None);
+                self.recording.idle(now.time, Direction::from(!side));
+                self.last_look(side, now);
                 self.socket(side)?.abort();
             }
             Action::Watch { side } => {
@@ -221,6 +229,14 @@ impl<'a> Driver<'a> {
                     // One of them may panic as it goes, which is no clean end.
                     self.transforms.clear();
                 }
+                // A sink that shows the last FIN has to know by then.
+                let is_end = match event {
+                    Emit::Shutdown { direction, .. } => self.recording.is_last(direction),
+                    _ => matches!(event, Emit::Close { .. }),
+                };
+                if is_end {
+                    SIDES.into_iter().for_each(|side| self.last_look(side, now));
+                }
                 self.recording.lifecycle(now.time, event);
             }
         }
@@ -229,6 +245,12 @@ impl<'a> Driver<'a> {
 
     fn socket(&self, side: Side) -> Option<&Socket> {
         self.ports[side as usize].socket.as_ref()
+    }
+
+    /// Keeps what the kernel knows of a socket before that is gone.
+    fn last_look(&mut self, side: Side, now: Moment) {
+        let socket = self.ports[side as usize].socket.as_ref();
+        self.recording.last_look(now.time, side, socket);
     }
 
     fn poll_reaching(&mut self, context: &mut Context<'_>) -> bool {
@@ -252,6 +274,7 @@ impl<'a> Driver<'a> {
         self.ports[Side::Client as usize].failure = None;
         self.ports[Side::Client as usize].socket = Some(client);
         self.ports[Side::Server as usize].socket = Some(server);
+        let [client, server] = self.ports.each_ref().map(|port| port.socket.clone());
         let made = self.transforms.make();
         for (side, before) in SIDES.into_iter().zip(before) {
             let direction = Direction::from(side);
@@ -263,6 +286,9 @@ impl<'a> Driver<'a> {
             [Direction::ClientToServer, Direction::ServerToClient].map(|d| self.transforms.has(d));
         let opening = self.transforms.opening();
         self.give(Input::Connected { transformed, opening });
+        if let (Some(client), Some(server)) = (client, server) {
+            self.recording.begin_sampling(&client, &server);
+        }
         if let Err(broken) = made {
             self.give(broken);
         }

@@ -25,6 +25,7 @@ mod listening;
 mod loops;
 mod outgoing;
 mod phases;
+mod processes;
 #[cfg(feature = "run")]
 mod program_connects;
 pub mod ranges;
@@ -33,8 +34,10 @@ mod recording;
 mod resolve;
 mod routing;
 mod running;
+mod sampling;
 mod shared;
 mod slots;
+mod tcp_info;
 mod transforming;
 mod worker;
 mod worker_pool;

@@ -24,6 +24,9 @@ pub const SHUTDOWN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 pub const KEEPALIVE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(32_767);
 
+/// [`Builder::sample`](super::Builder::sample): often enough to see a single slow answer.
+pub const SAMPLE: RangeInclusive<Duration> = Duration::from_millis(10)..=LONGEST;
+
 /// The time of `range` that is nearest to `value`.
 pub(super) fn clamp_time(range: &RangeInclusive<Duration>, value: Duration) -> Duration {
     value.clamp(*range.start(), *range.end())

@@ -6,12 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::sync::oneshot;
+
 use super::counters::Passed;
+use super::sampling::Sampling;
 use super::shared::Worker;
-use crate::event::{Connected, Direction, EventKind, Leg, Timestamp, View};
-use crate::net::Chunk;
+use super::tcp_info;
+use crate::event::{Connected, Direction, EventKind, Info, Leg, Process, Side, Timestamp, View};
+use crate::net::{Chunk, Socket};
 use crate::relay::{Emit, Input};
 use crate::sink::{self, ConnectionRecorder, SkippedSinks};
+use crate::verdict::Judge;
 
 /// Data that waits for room in a sink's queue.
 struct Pending {
@@ -21,11 +26,14 @@ struct Pending {
     done: Pin<Box<dyn Future<Output = SkippedSinks>>>,
 }
 
+/// What will tell the client's program, if that is looked for.
+pub(super) type Finding = Option<oneshot::Receiver<Process>>;
+
 /// The way from a connection to the counters and the sinks.
 pub(super) struct Recording<'a> {
     worker: &'a Worker,
     tap: &'a Rc<ConnectionRecorder>,
-    passed: &'a Passed,
+    passed: &'a Arc<Passed>,
     connected: Option<Arc<Connected>>,
     /// By direction, then leg.
     waiting: [[Option<Pending>; 2]; 2],
@@ -33,6 +41,14 @@ pub(super) struct Recording<'a> {
     received: [(Option<Identity>, SkippedSinks); 2],
     /// Whether `Close` was recorded.
     closed: &'a Cell<bool>,
+    /// Where some sink wants to know where the time goes.
+    judge: Option<Judge>,
+    finding: Finding,
+    /// Where some sink asks for what the kernel knows.
+    sampling: Option<Sampling>,
+    /// Whether the last look was taken, by side, and which directions have ended.
+    looked: [bool; 2],
+    ended: [bool; 2],
 }
 
 /// Where bytes lie, by which the same chunk is known again at the other leg.
@@ -42,10 +58,12 @@ impl<'a> Recording<'a> {
     pub(super) fn new(
         worker: &'a Worker,
         tap: &'a Rc<ConnectionRecorder>,
-        passed: &'a Passed,
+        passed: &'a Arc<Passed>,
         closed: &'a Cell<bool>,
+        judge: Judge,
     ) -> Self {
         Self {
+            judge: tap.wants_verdict().then_some(judge),
             worker,
             tap,
             passed,
@@ -53,6 +71,27 @@ impl<'a> Recording<'a> {
             waiting: Default::default(),
             received: Default::default(),
             closed,
+            finding: None,
+            sampling: None,
+            looked: [false; 2],
+            ended: [false; 2],
+        }
+    }
+
+    /// The same, which will record the client's program when it is found.
+    pub(super) fn finding(self, finding: Finding) -> Self {
+        Self { finding, ..self }
+    }
+
+    /// Records the client's program if it was found.
+    pub(super) fn poll_process(&mut self, context: &mut Context<'_>) {
+        let Some(finding) = &mut self.finding else { return };
+        if let Poll::Ready(found) = Pin::new(finding).poll(context) {
+            self.finding = None;
+            if let Ok(process) = found {
+                let now = self.worker.shared.clock.now().time;
+                self.tap.lifecycle(now, EventKind::Process(process));
+            }
         }
     }
 
@@ -80,6 +119,9 @@ impl<'a> Recording<'a> {
         payload: &Chunk,
     ) -> Option<Input<Chunk>> {
         let offset = self.worker.counters().passed(self.passed, direction, leg, payload.len());
+        if let Some(judge) = &mut self.judge {
+            judge.data(time, direction, leg, payload.len());
+        }
         let recorded = Input::Recorded { direction, leg };
         let Some(bytes) = payload.bytes().filter(|_| self.tap.wants(leg)) else {
             return Some(recorded);
@@ -93,6 +135,9 @@ impl<'a> Recording<'a> {
                 Some(recorded)
             }
             Err(chunk) => {
+                if let Some(judge) = &mut self.judge {
+                    judge.sink_is_full(time);
+                }
                 let (tap, waits) = (Rc::clone(self.tap), chunk.clone());
                 let done = async move { tap.data(time, leg, waits, as_received).await };
                 let pending = Pending { time, chunk, as_received, done: Box::pin(done) };
@@ -123,6 +168,9 @@ impl<'a> Recording<'a> {
                 let Some(pending) = waiting else { continue };
                 if let Poll::Ready(missing) = pending.done.as_mut().poll(context) {
                     *waiting = None;
+                    if let Some(judge) = &mut self.judge {
+                        judge.sink_has_room(self.worker.shared.clock.now().time);
+                    }
                     if leg == Leg::Received {
                         self.received[direction as usize].1 = missing;
                     }
@@ -145,18 +193,80 @@ impl<'a> Recording<'a> {
         }
     }
 
+    /// Takes notice that nothing of a direction is under way.
+    pub(super) fn idle(&mut self, time: Timestamp, direction: Direction) {
+        if let Some(judge) = &mut self.judge {
+            judge.idle(time, direction);
+        }
+    }
+
+    /// Asks the kernel about both sockets now and at every sample, if some sink wants that.
+    pub(super) fn begin_sampling(&mut self, client: &Socket, server: &Socket) {
+        if self.tap.wants_info() {
+            let sockets = [client.clone(), server.clone()];
+            self.sampling = Some(Sampling::start(
+                &self.worker.samples,
+                self.tap,
+                sockets,
+                Arc::clone(self.passed),
+            ));
+        }
+    }
+
+    /// Whether the other direction has ended, so that the end of this one is that of all.
+    pub(super) const fn is_last(&self, direction: Direction) -> bool {
+        self.ended[direction.receiver() as usize]
+    }
+
+    /// Asks the kernel about the socket to `side` for the last time, if some sink wants that or it
+    /// explains where the time went.
+    pub(super) fn last_look(&mut self, time: Timestamp, side: Side, socket: Option<&Socket>) {
+        self.sampling = None;
+        let Some(socket) = socket.filter(|_| !self.looked[side as usize]) else { return };
+        let wants_info = self.tap.wants_info();
+        let explains = self.judge.as_mut().is_some_and(|judge| judge.needs_account(time, side));
+        let Some(tcp) = (wants_info || explains).then(|| tcp_info::of(socket)).flatten() else {
+            return;
+        };
+        self.looked[side as usize] = true;
+        if let Some(judge) = &mut self.judge {
+            judge.account(side, &tcp);
+        }
+        if wants_info {
+            self.tap.lifecycle(time, EventKind::Info(Info::new(side, tcp).into()));
+        }
+    }
+
+    /// Records where the time went.
+    fn verdict(&mut self, time: Timestamp) {
+        if let Some(judge) = self.judge.take() {
+            self.tap.lifecycle(time, EventKind::Verdict(Arc::new(judge.closed(time))));
+        }
+    }
+
     /// Records what carries no bytes.
     pub(super) fn lifecycle(&mut self, time: Timestamp, event: Emit<Chunk>) {
         let kind = match event {
             Emit::Connected => match self.connected.take() {
-                Some(connected) => EventKind::Connected(connected),
+                Some(connected) => {
+                    if let Some(judge) = &mut self.judge {
+                        judge.connected(time);
+                    }
+                    EventKind::Connected(connected)
+                }
                 None => return,
             },
             Emit::Shutdown { direction, totals } => {
+                self.ended[direction.sender() as usize] = true;
+                if let Some(judge) = &mut self.judge {
+                    judge.ended(time, direction);
+                }
                 EventKind::Shutdown { direction, view: View::Wire, totals }
             }
             Emit::Close { reason, totals } => {
                 self.stop_waiting();
+                self.sampling = None;
+                self.verdict(time);
                 self.closed.set(true);
                 tracing::debug!("connection {}: {reason}", self.tap.connection());
                 EventKind::Close { reason, totals }

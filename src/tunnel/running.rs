@@ -17,6 +17,7 @@ use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
 use super::phases::Phase;
+use super::processes::Processes;
 use super::resolve::Resolver;
 use super::routing::Route;
 use super::shared::Shared;
@@ -59,6 +60,7 @@ pub struct Tunnel {
     pub(super) io: ChosenIo,
     pub(super) loops: Loops,
     pub(super) decryption: Decryption,
+    pub(super) sample: Duration,
 }
 
 impl Tunnel {
@@ -181,6 +183,8 @@ impl Tunnel {
         let (recorder, threads) =
             Recorder::start(sinks, move || now.now().time, on_failure).map_err(RunError::Thread)?;
         let _ = self.handle.recorder.set(recorder.clone());
+        let processes = recorder.wants_processes().then(Processes::start);
+        let processes = processes.transpose().map_err(RunError::Thread)?;
         let slots = Slots::new(self.limits.max_connections, self.workers, self.listening.len());
         let shared = Shared {
             listening: self.listening,
@@ -196,6 +200,8 @@ impl Tunnel {
             phases: self.handle.phases.clone(),
             counters: Arc::clone(&self.handle.counters),
             recorder,
+            processes,
+            sample: self.sample,
             resolver: Resolver::new(),
             slots,
             loops: self.loops,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::catching::Catching;
 use super::clock::Clock;
@@ -17,8 +17,10 @@ use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
 use super::phases::Phases;
+use super::processes::Processes;
 use super::resolve::Resolver;
 use super::routing::Route;
+use super::sampling::Samples;
 use super::slots::{PIPES_MAX, Reports, Slots};
 use crate::event::{CloseReason, ConnectionId};
 use crate::ingress::Filter;
@@ -45,6 +47,10 @@ pub(super) struct Shared {
     pub(super) phases: Phases,
     pub(super) counters: Arc<[Counters]>,
     pub(super) recorder: Recorder,
+    /// What finds the programs of clients, if a sink asks for them.
+    pub(super) processes: Option<Processes>,
+    /// How often the sockets of open connections are looked at, if a sink asks for it.
+    pub(super) sample: Duration,
     pub(super) resolver: Resolver,
     pub(super) slots: Slots,
     pub(super) loops: Loops,
@@ -95,6 +101,7 @@ pub(super) struct Worker {
     pub(super) io: Io,
     pub(super) memory: Rc<Memory>,
     pub(super) pipes: PipePool,
+    pub(super) samples: Rc<Samples>,
 }
 
 impl Worker {
@@ -105,6 +112,7 @@ impl Worker {
             index,
             io,
             memory: Rc::new(Memory::new(workers)),
+            samples: Rc::new(Samples::new(shared.clock.clone())),
             pipes: PipePool::new(PIPES_MAX.min(shared.slots.pipes)),
         }
     }

@@ -17,6 +17,7 @@ use super::catching::Catching;
 use super::connection;
 use super::listening::Listening;
 use super::phases::Phase;
+use super::sampling::sample;
 use super::shared::{Shared, Worker};
 use super::slots::Slot;
 use crate::net::{self, Io, Listener};
@@ -72,6 +73,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize
     tokio::select! {
         () = serving => {}
         () = beat(&worker) => {}
+        () = sample_if_wanted(&worker) => {}
     }
 }
 
@@ -81,6 +83,15 @@ async fn beat(worker: &Worker) {
     loop {
         tokio::time::sleep(BEAT).await;
         worker.memory.trim();
+    }
+}
+
+/// Looks at the sockets of open connections, if a sink asks for that.
+async fn sample_if_wanted(worker: &Worker) {
+    if worker.shared.recorder.wants_info() {
+        sample(&worker.samples, worker.shared.sample).await;
+    } else {
+        std::future::pending().await
     }
 }
 

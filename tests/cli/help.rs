@@ -63,6 +63,7 @@ const OPTIONS: &[&str] = &[
     "on-slow-sink",
     "sink-buffer",
     "on-sink-error",
+    "sample",
     "verbose",
     "generate",
     "version",

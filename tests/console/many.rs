@@ -108,9 +108,15 @@ impl Reader {
             ["Client", "->", "Server", len, _] => self.begin(id, 0, len),
             ["Server", "->", "Client", len, _] => self.begin(id, 1, len),
             _ => assert!(
-                ["Connected to ", "Client is done", "Server is done", "Close: finished"]
-                    .iter()
-                    .any(|start| what.starts_with(start)),
+                [
+                    "process ",
+                    "Connected to ",
+                    "Client is done",
+                    "Server is done",
+                    "Close: finished"
+                ]
+                .iter()
+                .any(|start| what.starts_with(start)),
                 "{what}"
             ),
         }

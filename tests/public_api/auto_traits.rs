@@ -9,6 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tcp_tunn::{
     capture, console, event, ingress, launch, os_error, packet, sink, tls, transform, tunnel,
+    verdict,
 };
 
 /// Whether a type has a trait. An inherent constant that applies is chosen before that of a trait.
@@ -62,10 +63,11 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         console::InvalidExpression, console::TimeStyle,
         console::hexdump::Color, console::hexdump::Hexdump, console::hexdump::Palette,
         console::summary::ConnectionTable, console::summary::TopConnections,
-        event::BothTotals, event::CloseReason, event::Connected, event::ConnectionId,
-        event::Direction, event::Endpoint, event::Event, event::EventKind, event::Leg, event::Open,
-        event::Process, event::Progress, event::Side, event::Timestamp,
-        event::Tls, event::TlsState, event::Totals, event::View, event::Views,
+        event::BothTotals, event::Bound, event::CloseReason, event::Connected, event::ConnectionId,
+        event::Direction, event::Endpoint, event::Event, event::EventKind, event::Info, event::Leg,
+        event::Open, event::Part, event::Phase, event::Process, event::Progress, event::Request,
+        event::Side, event::TcpInfo, event::TimeSpent, event::Timestamp,
+        event::Tls, event::TlsState, event::Totals, event::Verdict, event::View, event::Views,
         ingress::ConnectFailure, ingress::ConnectReply, ingress::Credentials,
         ingress::CredentialsError, ingress::Destination, ingress::Filter, ingress::Pattern,
         ingress::PatternError, ingress::PatternProblem, ingress::Progress<()>,
@@ -97,6 +99,7 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         tunnel::Handle, tunnel::Launched, tunnel::Limits, tunnel::Listening, tunnel::Outgoing,
         tunnel::RingError, tunnel::RunError, tunnel::Stats, tunnel::Summary, tunnel::Target,
         tunnel::Tunnel,
+        verdict::Judge,
     ]
 }
 

@@ -42,7 +42,11 @@ impl Events {
 
     /// A sink that asks for no data.
     pub(crate) fn lifecycle_sink(&self) -> impl Sink + 'static {
-        EventsSink { events: self.clone(), interest: Interest::LIFECYCLE }
+        self.sink_with(Interest::LIFECYCLE)
+    }
+
+    pub(crate) fn sink_with(&self, interest: Interest) -> impl Sink + 'static {
+        EventsSink { events: self.clone(), interest }
     }
 
     pub(crate) fn all(&self) -> Vec<Event> {
@@ -102,6 +106,8 @@ impl Events {
 struct Seen {
     opened: bool,
     connected: bool,
+    has_process: bool,
+    judged: bool,
     closed: bool,
     ended: [bool; 2],
     totals: BothTotals,
@@ -118,7 +124,9 @@ pub(crate) fn check_contract(events: &[Event]) {
         assert!(event.time >= seen.last, "time went back: {event:?}");
         seen.last = event.time;
         match &event.kind {
-            EventKind::Open(_) => seen.opened = true,
+            EventKind::Open(open) => {
+                (seen.opened, seen.has_process) = (true, open.process.is_some());
+            }
             EventKind::Connected(_) => {
                 assert!(!seen.connected, "connected twice: {event:?}");
                 seen.connected = true;
@@ -138,6 +146,15 @@ pub(crate) fn check_contract(events: &[Event]) {
                 let ended = &mut seen.ended[*direction as usize];
                 assert!(!std::mem::replace(ended, true), "twice: {event:?}");
                 assert_eq!(*totals, seen.totals.get(*direction));
+            }
+            EventKind::Info(_) => {}
+            EventKind::Process(_) => {
+                assert!(!seen.has_process, "found twice: {event:?}");
+                seen.has_process = true;
+            }
+            EventKind::Verdict(_) => {
+                assert!(!seen.judged, "judged twice: {event:?}");
+                seen.judged = true;
             }
             EventKind::Close { totals, .. } => {
                 seen.closed = true;

@@ -54,12 +54,18 @@ impl Process {
 
     /// As [`start`](Self::start), by a program that becomes it, such as nohup, and its arguments.
     pub(crate) fn start_by(program: &[&str], args: &[&str]) -> Self {
+        let (mut process, stdout) = Self::start_piped_by(program, args);
+        process.stdout = Some(read_all(stdout));
+        process
+    }
+
+    /// As [`start_by`](Self::start_by), but stdout is the caller's.
+    pub(crate) fn start_piped_by(program: &[&str], args: &[&str]) -> (Self, ChildStdout) {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tcp_tunn"));
         let (mut process, stdout) = Self::spawn_by(command, args);
-        process.stdout = Some(read_all(stdout));
         process.wait_until_listening(args);
-        process
+        (process, stdout)
     }
 
     /// As [`start`](Self::start), but stdout is the caller's, to be read or closed.

@@ -91,6 +91,9 @@ fn word(kind: &EventKind) -> &'static str {
         EventKind::Shutdown { .. } => "end",
         EventKind::Close { .. } => "close",
         EventKind::Connected(_) => "connected",
+        EventKind::Verdict(_) => "verdict",
+        EventKind::Info(_) => "info",
+        EventKind::Process(_) => "process",
     }
 }
 

@@ -15,6 +15,7 @@
 //! The fields, in any order:
 //!
 //! * `open`: `client`, `listener`, `target`; `server` and `process` (as `PID/NAME`) where known.
+//! * `process`: `pid`, `name`.
 //! * `connected`: `server`, `local`.
 //! * `data`: `from` (`client` or `server`), `leg` (`received` or `sent`), `offset`, `bytes`;
 //!   `times=N` repeats the bytes; `view=plain` says that TLS carried them.
@@ -22,6 +23,10 @@
 //!   known.
 //! * `secrets`: `lines`, with a line feed between two.
 //! * `shutdown`: `from`; the direction's totals as `received` and `sent`; `view` as for `data`.
+//! * `info`: `leg` (`client` or `server`); the [figures](crate::event::TcpInfo::NAMES) that are
+//!   known.
+//! * `verdict`: the nanoseconds that each [phase](crate::event::Phase::name) took, where it took
+//!   any; `requests`; `slowest` as `OFFSET/NANOSECONDS`, with a comma between two.
 //! * `close`: `reason` (a [name](crate::event::CloseReason::name)) with what belongs to it out of
 //!   `first`, `by`, `side`, `from`, `errno` and `message`; what each side said as `client` and
 //!   `server`, both `RECEIVED/SENT`.
@@ -40,7 +45,7 @@ pub use parse::{ParseError, parse};
 pub use render::render;
 
 use super::Sink;
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 
 /// Gives `events` to `sink` as a tunnel would: those that it is interested in, in order, then
 /// [`finish`](Sink::finish). Nothing waits, and the times in the events are taken as they are.
@@ -65,9 +70,8 @@ use crate::event::{Event, EventKind};
 pub fn replay(events: &[Event], sink: &mut (impl Sink + ?Sized)) -> io::Result<()> {
     let interest = sink.interest();
     for event in events {
-        match &event.kind {
-            EventKind::Data { leg, .. } if !interest.wants(*leg) => {}
-            _ => sink.record(event)?,
+        if interest.takes(&event.kind) {
+            sink.record(event)?;
         }
     }
     sink.finish()

@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::time;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Leg,
-    Open, Process, Side, Tls, TlsState, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Event, EventKind, Info,
+    Leg, Open, Phase, Process, Request, Side, TcpInfo, Tls, TlsState, Totals, Verdict, View,
 };
 
 /// Why text is not a list of events.
@@ -63,6 +64,10 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             server: if fields.has("server") { Some(fields.endpoint("server")?) } else { None },
             process: fields.process()?,
         })),
+        "process" => EventKind::Process(Process::new(
+            number(&fields.text("pid")?, "pid")?,
+            fields.text("name")?,
+        )),
         "connected" => EventKind::Connected(Arc::new(Connected {
             server: fields.endpoint("server")?,
             local: fields.endpoint("local")?,
@@ -88,6 +93,19 @@ fn kind(name: &str, fields: &mut Fields<'_>) -> Result<EventKind> {
             view: fields.view()?,
             totals: Totals { received: fields.number("received")?, sent: fields.number("sent")? },
         },
+        "info" => {
+            let mut wrong = None;
+            let leg = fields.side("leg")?;
+            let tcp = TcpInfo::from_figures(|name| {
+                let figure = fields.has(name).then(|| fields.number(name));
+                figure.and_then(|figure| figure.map_err(|error| wrong = Some(error)).ok())
+            });
+            match wrong {
+                Some(error) => return Err(error),
+                None => EventKind::Info(Arc::new(Info::new(leg, tcp))),
+            }
+        }
+        "verdict" => EventKind::Verdict(Arc::new(fields.verdict()?)),
         "close" => EventKind::Close {
             reason: reason(fields)?,
             totals: BothTotals {
@@ -222,6 +240,24 @@ impl<'a> Fields<'a> {
         tls.alpn = fact("alpn")?;
         tls.why = fact("why")?;
         Ok(tls)
+    }
+
+    fn verdict(&mut self) -> Result<Verdict> {
+        let mut verdict = Verdict::default();
+        for phase in Phase::ALL {
+            if self.has(phase.name()) {
+                let nanos = self.number(phase.name())?;
+                *verdict.spent.get_mut(phase) = Duration::from_nanos(nanos);
+            }
+        }
+        verdict.requests = self.number("requests")?;
+        let slowest = if self.has("slowest") { self.text("slowest")? } else { String::new() };
+        for request in slowest.split_terminator(',') {
+            let (offset, after) = request.split_once('/').ok_or("slowest: no '/'")?;
+            let after = Duration::from_nanos(number(after, "slowest")?);
+            verdict.slowest.push(Request::new(number(offset, "slowest")?, after));
+        }
+        Ok(verdict)
     }
 
     fn endpoint(&mut self, name: &str) -> Result<Endpoint> {

@@ -3,7 +3,9 @@
 use std::fmt::{Display, Write};
 
 use super::time;
-use crate::event::{CloseReason, Event, EventKind, Leg, Process, Tls, Totals, View};
+use crate::event::{
+    CloseReason, Event, EventKind, Leg, Phase, Process, Tls, Totals, Verdict, View,
+};
 
 /// Writes events as the [module](super) describes them; [`parse`](super::parse()) gives the same
 /// events back.
@@ -35,6 +37,11 @@ fn kind(kind: &EventKind, out: &mut String) {
                 field("process", &format!("{pid}/{name}"), out);
             }
         }
+        EventKind::Process(Process { pid, name, .. }) => {
+            out.push_str(" process");
+            field("pid", pid, out);
+            field("name", name, out);
+        }
         EventKind::Connected(connected) => {
             out.push_str(" connected");
             field("server", &connected.server, out);
@@ -59,6 +66,11 @@ fn kind(kind: &EventKind, out: &mut String) {
             self::view(*view, out);
             let _ = write!(out, " received={received} sent={sent}");
         }
+        EventKind::Info(info) => {
+            let _ = write!(out, " info leg={}", info.leg);
+            info.tcp.figures().for_each(|(name, figure)| field(name, &figure, out));
+        }
+        EventKind::Verdict(verdict) => self::verdict(verdict, out),
         EventKind::Close { reason: why, totals } => {
             let _ = write!(out, " close reason={}", why.name());
             reason(why, out);
@@ -73,6 +85,21 @@ fn tls(tls: &Tls, out: &mut String) {
     let _ = write!(out, " tls state={}", tls.state.name());
     for (name, value) in tls.facts() {
         field(name, value, out);
+    }
+}
+
+fn verdict(verdict: &Verdict, out: &mut String) {
+    out.push_str(" verdict");
+    let times = Phase::ALL.into_iter().map(|phase| (phase, verdict.spent.get(phase)));
+    for (phase, time) in times.filter(|(_, time)| !time.is_zero()) {
+        field(phase.name(), &time.as_nanos(), out);
+    }
+    field("requests", &verdict.requests, out);
+    let slowest = verdict.slowest.iter();
+    let slowest = slowest.map(|one| format!("{}/{}", one.offset, one.answered_after.as_nanos()));
+    let slowest: Vec<_> = slowest.collect();
+    if !slowest.is_empty() {
+        field("slowest", &slowest.join(","), out);
     }
 }
 

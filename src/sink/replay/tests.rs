@@ -1,12 +1,13 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, Leg, Open, Process,
-    Side, Timestamp, Tls, TlsState, Totals, View,
+    BothTotals, CloseReason, Connected, ConnectionId, Direction, Endpoint, EventKind, Info, Leg,
+    Open, Phase, Process, Request, Side, TcpInfo, Timestamp, Tls, TlsState, Totals, Verdict, View,
 };
 use crate::sink::Interest;
 
@@ -60,6 +61,20 @@ fn fact() -> impl Strategy<Value = Option<Arc<str>>> {
     prop::option::of(any::<String>().prop_map(Arc::from))
 }
 
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let slowest = prop::collection::vec(any::<(u64, u64)>(), 0..3);
+    (any::<[u64; Phase::ALL.len()]>(), any::<u64>(), slowest).prop_map(|(times, requests, slow)| {
+        let mut verdict = Verdict::default();
+        for (phase, nanos) in Phase::ALL.into_iter().zip(times) {
+            *verdict.spent.get_mut(phase) = Duration::from_nanos(nanos);
+        }
+        verdict.requests = requests;
+        let request = |(offset, nanos)| Request::new(offset, Duration::from_nanos(nanos));
+        verdict.slowest = slow.into_iter().map(request).collect();
+        verdict
+    })
+}
+
 fn kind() -> impl Strategy<Value = EventKind> {
     let leg = prop_oneof![Just(Leg::Received), Just(Leg::Sent)];
     let bytes = prop::collection::vec(any::<u8>(), 1..50).prop_map(Bytes::from);
@@ -71,6 +86,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
                 EventKind::Open(Arc::new(open))
             }
         ),
+        (any::<u32>(), any::<String>())
+            .prop_map(|(pid, name)| EventKind::Process(Process::new(pid, name))),
         (endpoint(), endpoint()).prop_map(|(server, local)| {
             EventKind::Connected(Arc::new(Connected { server, local }))
         }),
@@ -94,6 +111,12 @@ fn kind() -> impl Strategy<Value = EventKind> {
         (direction(), view(), totals()).prop_map(|(direction, view, totals)| {
             EventKind::Shutdown { direction, view, totals }
         }),
+        (side(), any::<[Option<u32>; TcpInfo::NAMES.len()]>()).prop_map(|(leg, figures)| {
+            let mut figures = figures.into_iter();
+            let tcp = TcpInfo::from_figures(|_| figures.next().flatten().map(u64::from));
+            EventKind::Info(Arc::new(Info::new(leg, tcp)))
+        }),
+        verdict().prop_map(|verdict| EventKind::Verdict(Arc::new(verdict))),
         (reason(), totals(), totals()).prop_map(|(reason, client_to_server, server_to_client)| {
             let totals = BothTotals { client_to_server, server_to_client };
             EventKind::Close { reason, totals }
