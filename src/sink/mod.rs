@@ -14,6 +14,7 @@ mod tests;
 mod thread;
 
 use std::io;
+use std::time::Duration;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use connection_recorder::{Chunk, ConnectionRecorder, SkippedSinks};
@@ -150,6 +151,18 @@ pub trait Sink: Send {
     /// `Ok` means that the sink is responsible for it now; it may still be in a buffer. Clone
     /// the event's `Bytes` to keep them: that copies nothing, but holds the memory.
     fn record(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Waits for at most `limit` until the sink can take an event without a delay, and returns
+    /// whether it can.
+    ///
+    /// Asked before each event. While the sink is not ready, events stay in its queue, whose
+    /// rules hold when it is full, and [`tick`](Self::tick) is still called. A sink that is not
+    /// ready for one second after the last event has been queued fails, so that what it did not
+    /// take is counted as dropped. By default a sink is always ready.
+    fn ready(&mut self, limit: Duration) -> io::Result<bool> {
+        let _ = limit;
+        Ok(true)
+    }
 
     /// Makes everything recorded so far visible to whoever reads the output.
     ///
