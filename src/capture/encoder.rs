@@ -11,7 +11,7 @@ use super::output::{Output, Place};
 use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
 use crate::event::{Event, EventKind, Views};
-use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+use crate::packet::{ConversationConfig, Conversations, SegmentSize, Snapshot};
 use crate::sink::Interest;
 
 /// What the blocks that were not yet handed over begin with.
@@ -115,6 +115,37 @@ impl Encoder {
     pub(super) fn continue_connections(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
         self.conversations.renumber();
         self.conversations.resume(&mut self.section.writing(blocks))
+    }
+
+    /// How all connections stand now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.conversations.snapshot()
+    }
+
+    /// Goes back to how all connections stood, and from there over `events`, which are in a section
+    /// already. A section has to [begin again](Self::begin_again) before anything is recorded.
+    pub(super) fn rewind(&mut self, before: Snapshot, events: &[Event]) -> io::Result<()> {
+        self.conversations.restore(before);
+        let mut discarded = Vec::new();
+        for event in events {
+            self.conversations.event(event, &mut self.section.writing(&mut discarded))?;
+            discarded.clear();
+        }
+        self.section.take_counts();
+        Ok(())
+    }
+
+    /// Begins a section for a reader who has seen nothing and is the only one: its header, the
+    /// known keys, also of connections that have closed lately, and the open connections.
+    pub(super) fn begin_again(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.conversations.flush_acks(&mut self.section.writing(&mut Vec::new()))?;
+        self.section.take_counts();
+        self.section.restart(blocks);
+        self.pending = Pending::Header;
+        if let Some(secrets) = &mut self.secrets {
+            secrets.begin_again(blocks);
+        }
+        self.continue_connections(blocks)
     }
 
     /// The beginning of a capture for a reader who comes now: a header, known keys, names, and the

@@ -1,7 +1,8 @@
 //! The capture: a pcapng file that Wireshark opens as clean TCP conversations.
 //!
 //! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
-//! written to; [`PcapOverIpSink`] to whoever connects.
+//! written to; [`PcapOverIpSink`] to whoever connects; [`PcapPushSink`] to a collector that it
+//! connects to.
 
 mod aligned_buffer;
 mod background_writer;
@@ -14,6 +15,7 @@ mod open;
 mod options;
 mod output;
 mod over_ip;
+mod push;
 mod reader;
 mod reserved_space;
 mod secrets;
@@ -29,6 +31,7 @@ pub use self::options::{
     CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, SNAPLEN, StopAfter,
 };
 pub use self::over_ip::PcapOverIpSink;
+pub use self::push::PcapPushSink;
 
 use self::encoder::Encoder;
 use self::output::{Output, Stream};
