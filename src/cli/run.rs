@@ -109,6 +109,9 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
         let reachable = from_here(address);
         tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{reachable}')"));
     }
+    if let Some(address) = &attached.pushed_to {
+        tell(format_args!("capture pushed to {address}"));
+    }
 }
 
 /// Where this machine reaches what listens on `address`.
@@ -172,6 +175,8 @@ struct Attached {
     /// What begins a new file of the capture, if it goes to files.
     rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
+    /// The collector that the capture goes to.
+    pushed_to: Option<String>,
 }
 
 /// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
@@ -196,6 +201,12 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         attached.over_ip = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
+    }
+    if let Some((address, sink)) = args.capture.push(&args.tls)? {
+        attached.captures.0.push(sink.stats());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(named(format!("the capture pushed to {address}")), sink);
+        attached.pushed_to = Some(address);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(&args.tls, move || handle.stop())? {
