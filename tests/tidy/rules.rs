@@ -18,6 +18,7 @@ const ONLY: &[(&[&str], &[&str])] = &[
     (&["crate::net"], &["src/net/", "src/tunnel/", "src/capture/push/link.rs"]),
     (&["etherparse"], &["src/packet/"]),
     (&["pcap_file"], &["src/capture/"]),
+    (&["async_nats", "crate::fleet"], &["src/fleet/"]),
     (
         &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
         &["src/cli/", "src/main.rs"],
@@ -48,7 +49,10 @@ const IMPURE: &[&str] = &[
 const NEVER: &[(&[&str], &[&str])] = &[
     (&["super"], &["src/event.rs"]),
     (IMPURE, &["src/event", "src/ingress", "src/tls/decrypt", "src/packet", "src/console/hexdump"]),
-    (&["crate::tunnel", "tcp_tunn::tunnel"], &["src/sink", "src/capture", "src/console"]),
+    (
+        &["crate::tunnel", "tcp_tunn::tunnel"],
+        &["src/sink", "src/capture", "src/console", "src/fleet"],
+    ),
     (&["crate::tunnel", "crate::sink", "std::net"], &["src/transform"]),
     (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/net"]),
     (&["crate::sink", "crate::tunnel", "crate::transform"], &["src/ingress"]),
