@@ -10,6 +10,8 @@ use super::options::{CaptureStats, PcapngOptions, SNAPLEN};
 use super::output::{Output, Place};
 use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
+#[cfg(feature = "fleet")]
+use crate::event::ConnectionId;
 use crate::event::{Event, EventKind, Views};
 use crate::packet::{ConversationConfig, Conversations, SegmentSize, Snapshot};
 use crate::sink::Interest;
@@ -48,6 +50,7 @@ impl Encoder {
             views,
             isn_seed,
             environment,
+            is_merged,
         } = options;
         let snaplen = snaplen.map(|most| most.max(*SNAPLEN.start() as u32));
         Ok(Self {
@@ -56,7 +59,7 @@ impl Encoder {
                 isn_seed,
             ),
             segment_size,
-            section: Section::new(Preamble { legs, snaplen, comment, environment })?,
+            section: Section::new(Preamble { legs, is_merged, snaplen, comment, environment })?,
             // Plaintext needs no keys.
             secrets: tls_keylog.filter(|_| interest.views != Views::Readable).map(Secrets::new),
             interest,
@@ -172,6 +175,29 @@ impl Encoder {
     /// Appends the packets of an event.
     pub(super) fn record(&mut self, event: &Event, blocks: &mut Vec<u8>) -> io::Result<()> {
         self.conversations.event(event, &mut self.section.writing(blocks))
+    }
+
+    /// Adds an interface, of which the next packets are; its number.
+    #[cfg(feature = "fleet")]
+    pub(super) fn add_interface(
+        &mut self,
+        name: &str,
+        description: &str,
+        blocks: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        self.section.add_interface(name, description, blocks)
+    }
+
+    /// The interface of the next packets.
+    #[cfg(feature = "fleet")]
+    pub(super) const fn select_interface(&mut self, number: usize) {
+        self.section.select_interface(number);
+    }
+
+    /// Goes on with a connection of which so many bytes were said before.
+    #[cfg(feature = "fleet")]
+    pub(super) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
+        self.conversations.begin_at(id, said);
     }
 
     /// Appends the acknowledgments that are still owed.

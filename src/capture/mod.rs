@@ -11,6 +11,8 @@ mod compress;
 mod direct_file;
 mod encoder;
 mod fifo;
+#[cfg(feature = "fleet")]
+mod merged;
 mod open;
 mod options;
 mod output;
@@ -27,6 +29,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "fleet")]
+pub(crate) use self::merged::MergedCapture;
 pub use self::options::{
     CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, SNAPLEN, StopAfter,
 };

@@ -1,16 +1,23 @@
 //! Many hosts, one place: events are published to NATS JetStream and collected from there.
 //!
 //! [`PublishSink`] takes a tunnel's events, makes compressed batches of them ([`wire`]) and ships
-//! these until the server has acknowledged each. It does not know the tunnel.
+//! these until the server has acknowledged each. [`Collector`] reads the batches of any number of
+//! hosts, puts their events in the order of time, and writes one capture. Neither knows a tunnel.
 
+mod collect;
+mod merge;
 mod origin;
 mod outbox;
 mod publish;
+mod read;
 mod server;
 mod ship;
 mod spill;
 pub mod wire;
 
+pub use collect::{Collected, Collector, CollectorOptions, StopHandle};
+pub use merge::{Gap, Lost};
 pub use origin::{Kind, Origin};
 pub use publish::{PublishOptions, PublishSink};
+pub use read::Since;
 pub use server::{Credentials, Server};

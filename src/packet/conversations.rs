@@ -235,6 +235,15 @@ impl Conversations {
         Ok(())
     }
 
+    /// Goes on with a connection, which has just been drawn, as if so many bytes of client and
+    /// server had been drawn before.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
+        if let Some(conversation) = self.live.get_mut(&(id, View::Wire)) {
+            conversation.streams.iter_mut().for_each(|(_, stream)| stream.begin_at(said));
+        }
+    }
+
     /// Draws the acknowledgements that are still owed, so that [`resume`](Self::resume) can
     /// follow.
     ///
