@@ -215,7 +215,7 @@ impl PcapPushSink {
         let mut kept = self.recorded;
         for event in &self.backlog {
             if let Some((direction, len)) = self.data_of(event) {
-                let sum = of_direction(&mut kept, direction);
+                let sum = kept.get_mut(direction);
                 *sum = sum.saturating_sub(len);
             }
         }
@@ -228,7 +228,7 @@ impl Sink for PcapPushSink {
         self.last = event.time;
         self.encoder.observe(event);
         if let Some((direction, len)) = self.data_of(event) {
-            *of_direction(&mut self.recorded, direction) += len;
+            *self.recorded.get_mut(direction) += len;
         }
         if self.link.is_connected() {
             self.encode(event)?;
@@ -297,12 +297,5 @@ impl Sink for PcapPushSink {
 
     fn wants_ticks(&self) -> bool {
         true
-    }
-}
-
-const fn of_direction(kept: &mut Kept, direction: Direction) -> &mut u64 {
-    match direction {
-        Direction::ClientToServer => &mut kept.client_to_server,
-        Direction::ServerToClient => &mut kept.server_to_client,
     }
 }

@@ -264,7 +264,7 @@ impl CaptureArgs {
 }
 
 /// The command line, for who finds the capture later.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let words: Vec<_> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let before = std::iter::once(None).chain(words.iter().map(|word| Some(word.as_str())));

@@ -2,10 +2,14 @@
 
 pub(crate) mod args;
 mod capture;
+#[cfg(feature = "fleet")]
+mod collect;
 mod console;
 mod counters;
 mod ending;
 mod extcap;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod generate;
 mod ingress;
 mod leaving;
@@ -35,6 +39,10 @@ const WRONG_USAGE: u8 = 2;
 /// Does what the arguments say. The exit code is 0 where all went as the user wanted, 1 where
 /// something failed at run time and 2 where the arguments make no sense.
 pub(crate) fn main() -> ExitCode {
+    #[cfg(feature = "fleet")]
+    if std::env::args_os().nth(1).is_some_and(|word| word == collect::COMMAND) {
+        return collect_many();
+    }
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) if error.use_stderr() => {
@@ -62,6 +70,23 @@ pub(crate) fn main() -> ExitCode {
             complain(with_causes(&error));
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// Does what the arguments of `tcp_tunn collect` say.
+#[cfg(feature = "fleet")]
+fn collect_many() -> ExitCode {
+    match collect::parse(std::env::args_os()).map(collect::run) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            complain(with_causes(&error));
+            ExitCode::from(FAILED)
+        }
+        Err(error) if error.use_stderr() => {
+            complain(usage::one_line(&error));
+            ExitCode::from(WRONG_USAGE)
+        }
+        Err(help) => written(help.print()),
     }
 }
 

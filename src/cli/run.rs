@@ -134,7 +134,7 @@ fn start_clock(tunnel: &Tunnel, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to(stderr: &Stderr, verbose: u8) {
+pub(super) fn log_to(stderr: &Stderr, verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -207,6 +207,11 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         attached.to_stdout.push(false);
         tunnel.add_sink(named(format!("the capture pushed to {address}")), sink);
         attached.pushed_to = Some(address);
+    }
+    #[cfg(feature = "fleet")]
+    if let Some((server, sink)) = args.fleet.publish()? {
+        attached.to_stdout.push(false);
+        tunnel.add_sink(named(format!("the events published to {server}")), sink);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(&args.tls, move || handle.stop())? {

@@ -84,6 +84,10 @@ impl StopHandle {
     pub fn stop(&self) {
         self.0.store(true, Relaxed);
     }
+
+    pub(super) const fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
+    }
 }
 
 /// Reads what hosts publish, puts it in the order of time, and captures it.
@@ -153,7 +157,8 @@ impl Collector {
     pub fn run(mut self) -> io::Result<Collected> {
         let (to, arriving) = sync_channel(QUEUE);
         let CollectorOptions { server, site, host, since, follow, .. } = self.options.clone();
-        let selection = Selection { site, host, since, follow };
+        let (kinds, after) = (&Kind::ALL, None);
+        let selection = Selection { site, host, since, follow, kinds, after };
         let stop = Arc::clone(&self.stop.0);
         let reader = std::thread::Builder::new()
             .name("collect".to_owned())
@@ -175,11 +180,11 @@ impl Collector {
         let mut written = Instant::now();
         loop {
             match arriving.recv_timeout(TURN) {
-                Ok((origin, Kind::Data, batch)) => {
+                Ok(Arrived { origin, kind: Kind::Data, batch, .. }) => {
                     self.collected.batches += 1;
                     self.merge.push(&origin, batch, Instant::now());
                 }
-                Ok((_, Kind::Keys, batch)) => self.take_secrets(batch),
+                Ok(Arrived { batch, .. }) => self.take_secrets(batch),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

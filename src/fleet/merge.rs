@@ -316,3 +316,6 @@ pub(super) const fn is_of_the_wire(event: &Event) -> bool {
         EventKind::Data { view: View::Plain, .. } | EventKind::Shutdown { view: View::Plain, .. }
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,7 @@ impl PublishSink {
 impl Sink for PublishSink {
     fn record(&mut self, event: &Event) -> io::Result<()> {
         if let Some((direction, len)) = data_of(event) {
-            *of_direction(&mut self.recorded, direction) += len;
+            *self.recorded.get_mut(direction) += len;
         }
         let EventKind::Data { direction, leg, view, offset, bytes } = &event.kind else {
             return self.push(event);
@@ -207,7 +207,7 @@ impl Sink for PublishSink {
         let mut kept = self.recorded;
         for direction in [Direction::ClientToServer, Direction::ServerToClient] {
             let lost = at_risk[direction as usize] + self.data.data[direction as usize];
-            let sum = of_direction(&mut kept, direction);
+            let sum = kept.get_mut(direction);
             *sum = sum.saturating_sub(lost);
         }
         Some(kept)
@@ -235,12 +235,5 @@ fn data_of(event: &Event) -> Option<(Direction, u64)> {
             Some((*direction, bytes.len() as u64))
         }
         _ => None,
-    }
-}
-
-const fn of_direction(kept: &mut Kept, direction: Direction) -> &mut u64 {
-    match direction {
-        Direction::ClientToServer => &mut kept.client_to_server,
-        Direction::ServerToClient => &mut kept.server_to_client,
     }
 }

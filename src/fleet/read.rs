@@ -30,7 +30,13 @@ const INACTIVE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A batch that was read.
-pub(super) type Arrived = (Origin, Kind, Batch);
+pub(super) struct Arrived {
+    pub(super) origin: Origin,
+    pub(super) kind: Kind,
+    pub(super) batch: Batch,
+    /// Which message of its stream it was.
+    pub(super) sequence: u64,
+}
 
 /// Which batches are read.
 #[derive(Clone, Debug)]
@@ -39,6 +45,10 @@ pub(super) struct Selection {
     pub(super) host: Option<String>,
     pub(super) since: Since,
     pub(super) follow: bool,
+    /// Which kinds, of which those that come first are read first.
+    pub(super) kinds: &'static [Kind],
+    /// Only messages after this one of the stream, if there is one; whatever `since` says.
+    pub(super) after: Option<u64>,
 }
 
 /// From when on batches are read.
@@ -102,7 +112,7 @@ async fn read_history(
     selection: &Selection,
     to: &SyncSender<Arrived>,
 ) -> Result<(), String> {
-    for kind in Kind::ALL {
+    for &kind in selection.kinds {
         let stream = match stream_of(context, kind).await {
             Ok(stream) => stream,
             // Secrets may be kept from us.
@@ -112,7 +122,8 @@ async fn read_history(
         // Those of connections that were open before are older.
         let since = if kind == Kind::Keys { Since::Start } else { selection.since };
         let filter = selection.filter(Some(kind));
-        let reading = Reading { context, stream, filter, since, follow: false, to };
+        let after = selection.after;
+        let reading = Reading { context, stream, filter, since, after, follow: false, to };
         reading.run().await;
     }
     Ok(())
@@ -124,25 +135,28 @@ async fn follow(
     selection: &Selection,
     to: &SyncSender<Arrived>,
 ) -> Result<(), String> {
-    let streams = loop {
-        let [keys, data] =
-            [stream_of(context, Kind::Keys).await, stream_of(context, Kind::Data).await];
-        match (keys, data) {
-            (Ok(keys), Ok(data)) if keys == data => break vec![(data, selection.filter(None))],
-            (keys, Ok(data)) => {
-                let keys = keys.ok().map(|keys| (keys, selection.filter(Some(Kind::Keys))));
-                let data = (data, selection.filter(Some(Kind::Data)));
-                break keys.into_iter().chain([data]).collect();
-            }
-            (_, Err(_)) => sleep(AGAIN).await,
+    let data = loop {
+        match stream_of(context, Kind::Data).await {
+            Ok(stream) => break stream,
+            Err(_) => sleep(AGAIN).await,
         }
     };
+    let mut streams = vec![(data.clone(), selection.filter(Some(Kind::Data)))];
+    if selection.kinds.contains(&Kind::Keys) {
+        match stream_of(context, Kind::Keys).await {
+            Ok(keys) if keys == data => streams = vec![(data, selection.filter(None))],
+            Ok(keys) => streams.push((keys, selection.filter(Some(Kind::Keys)))),
+            // Secrets may be kept from us.
+            Err(_) => {}
+        }
+    }
     let mut reading = JoinSet::new();
     for (stream, filter) in streams {
-        let (context, since, to) = (context.clone(), selection.since, to.clone());
+        let Selection { since, after, .. } = *selection;
+        let (context, to) = (context.clone(), to.clone());
         reading.spawn(async move {
-            let context = &context;
-            Reading { context, stream, filter, since, follow: true, to: &to }.run().await;
+            let (context, to) = (&context, &to);
+            Reading { context, stream, filter, since, after, follow: true, to }.run().await;
         });
     }
     while reading.join_next().await.is_some() {}
@@ -170,6 +184,7 @@ struct Reading<'a> {
     stream: String,
     filter: String,
     since: Since,
+    after: Option<u64>,
     follow: bool,
     to: &'a SyncSender<Arrived>,
 }
@@ -184,7 +199,7 @@ enum More {
 impl Reading<'_> {
     /// Reads with one consumer after another: what the server lost is made again where it stopped.
     async fn run(&self) {
-        let mut last = None;
+        let mut last = self.after;
         loop {
             match self.consume(&mut last).await {
                 Ok(()) => return,
@@ -221,7 +236,7 @@ impl Reading<'_> {
                 let info = message.info()?;
                 let (sequence, pending) = (info.stream_sequence, info.pending);
                 is_empty = false;
-                if self.hand_on(&message.subject, &message.payload).await == More::No {
+                if self.hand_on(&message.subject, &message.payload, sequence).await == More::No {
                     return Ok(());
                 }
                 *last = Some(sequence);
@@ -237,7 +252,7 @@ impl Reading<'_> {
     }
 
     /// Hands a batch on; whether anybody takes more.
-    async fn hand_on(&self, subject: &str, payload: &[u8]) -> More {
+    async fn hand_on(&self, subject: &str, payload: &[u8], sequence: u64) -> More {
         let Some((origin, kind)) = Origin::parse(subject) else { return More::Yes };
         let batch = match decode(payload) {
             Ok(batch) => batch,
@@ -246,7 +261,7 @@ impl Reading<'_> {
                 return More::Yes;
             }
         };
-        let mut arrived = (origin, kind, batch);
+        let mut arrived = Arrived { origin, kind, batch, sequence };
         loop {
             match self.to.try_send(arrived) {
                 Ok(()) => return More::Yes,

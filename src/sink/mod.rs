@@ -97,6 +97,15 @@ impl Kept {
         }
     }
 
+    /// How many bytes of one direction, to be changed.
+    #[cfg(feature = "capture")]
+    pub(crate) const fn get_mut(&mut self, direction: Direction) -> &mut u64 {
+        match direction {
+            Direction::ClientToServer => &mut self.client_to_server,
+            Direction::ServerToClient => &mut self.server_to_client,
+        }
+    }
+
     const fn get(self, direction: Direction) -> u64 {
         match direction {
             Direction::ClientToServer => self.client_to_server,

@@ -17,7 +17,7 @@ const LEVEL: i32 = 1;
 /// Makes batches, one after another.
 #[derive(Default)]
 pub struct BatchEncoder {
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     /// The time of the last record, from which the next one's counts.
     last: Timestamp,
     /// The connections of which the batch under way knows.
