@@ -25,6 +25,7 @@ use super::report::{file_hint, tell};
 use super::run::log_to;
 use super::status::Stderr;
 use super::stdio::Patient;
+use super::stop::stop_with_reader;
 
 /// The word that asks for it.
 pub(super) const COMMAND: &str = "collect";
@@ -132,7 +133,8 @@ impl CollectArgs {
 
     fn output(&self) -> io::Result<Output> {
         if let Some(folder) = &self.parquet {
-            return Archive::new(self.options(), folder).map(Output::Tables);
+            let tables = Archive::new(self.options(), folder)?;
+            return Ok(Output::Tables(Box::new(tables)));
         }
         let mut pcapng = PcapngOptions::default();
         pcapng.comment = Some(command_line());
@@ -143,7 +145,7 @@ impl CollectArgs {
                 Collector::to_writer(self.options(), Patient(stdout), pcapng)
             }
         };
-        collector.map(Output::Capture)
+        collector.map(|collector| Output::Capture(Box::new(collector)))
     }
 
     /// What is written to.
@@ -156,8 +158,8 @@ impl CollectArgs {
 
 /// What the events become.
 enum Output {
-    Capture(Collector),
-    Tables(Archive),
+    Capture(Box<Collector>),
+    Tables(Box<Archive>),
 }
 
 /// Collects until all is read, or a signal comes, or the reader leaves.
@@ -171,6 +173,10 @@ pub(super) fn run(args: CollectArgs) -> anyhow::Result<()> {
         Output::Capture(collector) => collector.stop_handle(),
         Output::Tables(archive) => archive.stop_handle(),
     };
+    if args.is_stdout() {
+        let stop = stop.clone();
+        stop_with_reader(move || stop.stop()).context("cannot watch the reader of stdout")?;
+    }
     stop_at_signal(stop).context("cannot watch for signals")?;
     if args.follow {
         tell(format_args!("collecting from {}", args.from));

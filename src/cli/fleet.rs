@@ -65,7 +65,7 @@ impl FleetArgs {
         options.spill.clone_from(&self.publish_spill);
         let sink = PublishSink::new(&options).map_err(|error| {
             let (spill, error) = (self.publish_spill.as_deref(), Sentence(&error));
-            let spill = spill.unwrap_or(Path::new("")).display();
+            let spill = spill.unwrap_or_else(|| Path::new("")).display();
             anyhow!("cannot publish by way of '{spill}': {error} (choose another directory)")
         })?;
         Ok(Some((name, sink)))

@@ -59,7 +59,8 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     start_clock(&tunnel, &args)?;
     if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
-        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+        let handle = tunnel.handle();
+        stop_with_reader(move || handle.stop()).context("cannot watch the reader of stdout")?;
     }
     let shows_status = args.console.is_quiet() && !silent && program.is_none();
     let status = shows_status.then(|| stderr.show_status(gauge()));

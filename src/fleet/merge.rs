@@ -212,7 +212,8 @@ impl Merge {
         });
         let (time, origin, arrived) = heads.min()?;
         let waited = now.saturating_duration_since(arrived);
-        if !is_over && !(waited >= self.options.hold && self.is_due(time, waited, now)) {
+        let is_held = waited < self.options.hold || !self.is_due(time, waited, now);
+        if is_held && !is_over {
             return None;
         }
         let origin = origin.clone();

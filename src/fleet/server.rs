@@ -60,10 +60,9 @@ impl Server {
     /// What is wrong with the URL.
     pub fn new(url: impl Into<String>, credentials: Credentials) -> Result<Self, String> {
         let url = url.into();
+        let is_nats = url.starts_with("nats://") || url.starts_with("tls://");
         match url.parse::<ServerAddr>() {
-            Ok(_) if url.starts_with("nats://") || url.starts_with("tls://") => {
-                Ok(Self { url, credentials })
-            }
+            Ok(address) if is_nats && !address.host().is_empty() => Ok(Self { url, credentials }),
             _ => Err("not the URL of a NATS server (try 'nats://HOST:4222')".to_owned()),
         }
     }

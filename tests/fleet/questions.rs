@@ -21,7 +21,7 @@ fn archived(nats: &Nats, folder: &Path) -> Collected {
 fn ask(folder: &Path, questions: &[&str]) -> Vec<String> {
     let mut script = "import duckdb\nconnection = duckdb.connect()\n".to_owned();
     for question in questions {
-        script += &format!("rows = connection.execute(r'''{question}''').fetchall()\n");
+        script += &format!("rows = connection.execute(r'''{question}\n''').fetchall()\n");
         script += "print(len(rows), rows[:3])\n";
     }
     let python = std::env::var("TCP_TUNN_PYTHON").unwrap_or_else(|_| "python3".to_owned());
