@@ -12,9 +12,9 @@ metadata=$(cargo metadata --format-version 1 --filter-platform x86_64-unknown-li
 package=$(jq '.resolve.root as $root | .packages[] | select(.id == $root)' <<<"$metadata")
 rust_version=$(jq -r .rust_version <<<"$package")
 
-# Both sinks make the integration tests build. `default` and `cli` are all features: the lints of
-# scripts/test.sh cover them.
-readonly SETS=("" "capture,console" "compress,run")
+# Both sinks make the integration tests build, and so does `cli`, which is there for the fleet.
+# `default` and `cli` are all other features: the lints of scripts/test.sh cover them.
+readonly SETS=("" "capture,console" "compress,run" "cli,fleet")
 
 check() {
     echo "    ${1:-none}"

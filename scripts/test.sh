@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 readonly PACKAGES=(
     tshark tcpdump curl wget git nginx redis-server postgresql socat openssl jq tmux iproute2
     nftables xxd python3-venv gcc libc6-dev golang-go nodejs openssh-client openssh-server
-    netcat-openbsd strace
+    netcat-openbsd strace nats-server
 )
 # An example with this line in its head needs nothing and ends by itself, so that it is run here.
 readonly RUNNABLE='^//! Runs by itself'
@@ -49,13 +49,14 @@ install_missing() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Another reader of captures, from PyPI, kept out of the system's Python.
-install_scapy() {
+# Other readers of captures and of tables, from PyPI, kept out of the system's Python.
+install_readers() {
     local environment=${CARGO_TARGET_DIR:-$PWD/target}/python
-    if ! "$environment/bin/python" -c 'import scapy' 2>/dev/null; then
+    if ! "$environment/bin/python" -c 'import duckdb, scapy' 2>/dev/null; then
         python3 -m venv "$environment"
-        "$environment/bin/pip" install --quiet --disable-pip-version-check 'scapy>=2.6,<3' || {
-            echo "scapy could not be installed from PyPI (try again with a network)" >&2
+        "$environment/bin/pip" install --quiet --disable-pip-version-check \
+            'scapy>=2.6,<3' 'duckdb>=1.4,<3' || {
+            echo "scapy and duckdb could not be installed from PyPI (try again with a network)" >&2
             return 1
         }
     fi
@@ -100,6 +101,16 @@ count_skipped() {
         sort -u "$TCP_TUNN_SKIPPED" | sed 's/^/    /'
     else
         echo "    none skipped"
+    fi
+}
+
+# They need a build with another feature, which no other test does.
+test_fleet() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --features fleet --no-fail-fast --status-level slow \
+            -E 'test(/^fleet::/)'
+    else
+        cargo test --features fleet --lib --test integration --no-fail-fast fleet::
     fi
 }
 
@@ -150,12 +161,13 @@ short_bench() {
 }
 
 step "programs that the tests need" install_missing
-step "scapy, which reads captures in its own way" install_scapy
+step "scapy and duckdb, which read in their own ways" install_readers
 step "format" cargo fmt --check
 step "lints" cargo clippy --quiet --all-targets -- -D warnings
 step "lints of the library alone" cargo clippy --quiet --no-default-features -- -D warnings
 step "features and the oldest Rust" scripts/features.sh
 step "tests" run_tests
+step "tests of the fleet" test_fleet
 step "tests in the documentation" cargo test --quiet --doc
 step "documentation" check_docs
 step "dependencies" check_dependencies

@@ -77,7 +77,7 @@
 //!
 //! # Features
 //!
-//! All are on by default. Without any (`default-features = false`), the crate has the tunnel, the
+//! All but `fleet` are on by default. Without any (`default-features = false`), the crate has the tunnel, the
 //! transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
 //!
 //! - `console`: the sink that prints ([`console`]);
@@ -86,7 +86,8 @@
 //! - `tls`: shows the plaintext of TLS, by a key log
 //!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
-//! - `cli`: the command line; enables all the others.
+//! - `cli`: the command line; enables all the others;
+//! - `fleet`: captures of many hosts in one place, by NATS ([`fleet`]); not on by default.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
 //! ([`Builder::io`](tunnel::Builder::io)).
@@ -120,6 +121,8 @@ pub mod capture;
 #[cfg(feature = "console")]
 pub mod console;
 pub mod event;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod guide;
 pub mod ingress;
 #[cfg(feature = "run")]

@@ -7,6 +7,7 @@ mod files;
 #[cfg(feature = "cli")]
 mod killed;
 mod others;
+mod pushed;
 mod readers;
 #[cfg(feature = "cli")]
 mod secrets;

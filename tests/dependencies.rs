@@ -59,8 +59,9 @@ fn feature_brings_only_its_own_dependencies() {
     let dependencies = table(manifest, "dependencies");
     let optional: Vec<_> =
         dependencies.iter().filter(|(_, value)| value.contains("optional = true")).collect();
-    assert!(enabled(&features, "cli").len() == optional.len(), "'cli' is all features");
-    for feature in ["", "capture", "compress", "console", "run", "tls", "cli"] {
+    let all = &enabled(&features, "cli") | &enabled(&features, "fleet");
+    assert!(all.len() == optional.len(), "'cli' and 'fleet' are all features");
+    for feature in ["", "capture", "compress", "console", "run", "tls", "cli", "fleet"] {
         let tree = tree(feature);
         let wanted = if feature.is_empty() { BTreeSet::new() } else { enabled(&features, feature) };
         for (name, _) in &optional {

@@ -147,7 +147,7 @@ fn run_in_a_network_of_its_own(script: &str) {
 #[test]
 fn fenced_blocks_are_run_or_say_what_they_need() {
     for (mark, block) in blocks(&documents()) {
-        let known = ["text", "rust", "sh", "toml", "yaml"].contains(&mark)
+        let known = ["text", "rust", "sh", "sql", "toml", "yaml"].contains(&mark)
             || mark.strip_prefix("sh ").is_some_and(|needs| MARKS.contains(&needs));
         assert!(known, "'{mark}' is no mark that a test knows:\n{block}");
     }

@@ -141,6 +141,7 @@ const LAYERS: &[&str] = &[
     "capture",
     "console",
     "tunnel",
+    "fleet",
     "guide",
 ];
 

@@ -23,6 +23,7 @@ const WORDS: &[&str] = &[
     "--segment-size",
     "--snaplen",
     "--pcap-over-ip",
+    "--push",
     "--rotate-size",
     "--rotate-interval",
     "--rotate-files",

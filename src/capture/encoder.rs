@@ -10,8 +10,10 @@ use super::options::{CaptureStats, PcapngOptions, SNAPLEN};
 use super::output::{Output, Place};
 use super::secrets::{KeySpace, Keys, Secrets, Wait};
 use super::section::{Preamble, Section};
+#[cfg(feature = "fleet")]
+use crate::event::ConnectionId;
 use crate::event::{Event, EventKind, Views};
-use crate::packet::{ConversationConfig, Conversations, SegmentSize};
+use crate::packet::{ConversationConfig, Conversations, SegmentSize, Snapshot};
 use crate::sink::Interest;
 
 /// What the blocks that were not yet handed over begin with.
@@ -50,6 +52,7 @@ impl Encoder {
             info: _,
             isn_seed,
             environment,
+            is_merged,
         } = options;
         let snaplen = snaplen.map(|most| most.max(*SNAPLEN.start() as u32));
         Ok(Self {
@@ -58,7 +61,7 @@ impl Encoder {
                 isn_seed,
             ),
             segment_size,
-            section: Section::new(Preamble { legs, snaplen, comment, environment })?,
+            section: Section::new(Preamble { legs, is_merged, snaplen, comment, environment })?,
             // Plaintext needs no keys.
             secrets: (interest.views != Views::Readable)
                 .then(|| Secrets::of(tls_keylog, tls_ends))
@@ -121,6 +124,37 @@ impl Encoder {
         self.conversations.resume(&mut self.section.writing(blocks))
     }
 
+    /// How all connections stand now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.conversations.snapshot()
+    }
+
+    /// Goes back to how all connections stood, and from there over `events`, which are in a section
+    /// already. A section has to [begin again](Self::begin_again) before anything is recorded.
+    pub(super) fn rewind(&mut self, before: Snapshot, events: &[Event]) -> io::Result<()> {
+        self.conversations.restore(before);
+        let mut discarded = Vec::new();
+        for event in events {
+            self.conversations.event(event, &mut self.section.writing(&mut discarded))?;
+            discarded.clear();
+        }
+        self.section.take_counts();
+        Ok(())
+    }
+
+    /// Begins a section for a reader who has seen nothing and is the only one: its header, the
+    /// known keys, also of connections that have closed lately, and the open connections.
+    pub(super) fn begin_again(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
+        self.conversations.flush_acks(&mut self.section.writing(&mut Vec::new()))?;
+        self.section.take_counts();
+        self.section.restart(blocks);
+        self.pending = Pending::Header;
+        if let Some(secrets) = &mut self.secrets {
+            secrets.begin_again(blocks);
+        }
+        self.continue_connections(blocks)
+    }
+
     /// The beginning of a capture for a reader who comes now: a header, known keys, names, and the
     /// handshakes of open connections. [`flush_acks`](Self::flush_acks) must come before it.
     pub(super) fn late_subscriber(&self) -> io::Result<Vec<u8>> {
@@ -145,6 +179,29 @@ impl Encoder {
     /// Appends the packets of an event.
     pub(super) fn record(&mut self, event: &Event, blocks: &mut Vec<u8>) -> io::Result<()> {
         self.conversations.event(event, &mut self.section.writing(blocks))
+    }
+
+    /// Adds an interface, of which the next packets are; its number.
+    #[cfg(feature = "fleet")]
+    pub(super) fn add_interface(
+        &mut self,
+        name: &str,
+        description: &str,
+        blocks: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        self.section.add_interface(name, description, blocks)
+    }
+
+    /// The interface of the next packets.
+    #[cfg(feature = "fleet")]
+    pub(super) const fn select_interface(&mut self, number: usize) {
+        self.section.select_interface(number);
+    }
+
+    /// Goes on with a connection of which so many bytes were said before.
+    #[cfg(feature = "fleet")]
+    pub(super) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
+        self.conversations.begin_at(id, said);
     }
 
     /// Appends the acknowledgments that are still owed.

@@ -1,7 +1,8 @@
 //! The capture: a pcapng file that Wireshark opens as clean TCP conversations.
 //!
 //! [`PcapngSink`] writes to a file, a series of files, a FIFO or anything else that can be
-//! written to; [`PcapOverIpSink`] to whoever connects.
+//! written to; [`PcapOverIpSink`] to whoever connects; [`PcapPushSink`] to a collector that it
+//! connects to.
 
 mod aligned_buffer;
 mod background_writer;
@@ -10,10 +11,13 @@ mod compress;
 mod direct_file;
 mod encoder;
 mod fifo;
+#[cfg(feature = "fleet")]
+mod merged;
 mod open;
 mod options;
 mod output;
 mod over_ip;
+mod push;
 mod reader;
 mod reserved_space;
 mod secrets;
@@ -25,10 +29,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "fleet")]
+pub(crate) use self::merged::MergedCapture;
 pub use self::options::{
     CaptureStats, Environment, PcapngOptions, RotateHandle, Rotation, SNAPLEN, StopAfter,
 };
 pub use self::over_ip::PcapOverIpSink;
+pub use self::push::PcapPushSink;
 
 use self::encoder::Encoder;
 use self::output::{Output, Stream};

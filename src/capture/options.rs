@@ -42,6 +42,8 @@ pub struct PcapngOptions {
     pub isn_seed: Option<u64>,
     /// The machine and the program that make the capture; this machine and tcp_tunn by default.
     pub environment: Environment,
+    /// Whether interfaces are added one by one.
+    pub(super) is_merged: bool,
 }
 
 impl PcapngOptions {

@@ -16,10 +16,10 @@ use super::aligned_buffer::FILLER;
 use crate::sink::OnSlow;
 
 /// How often a reader that has closed its end is asked whether it still reads.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The shortest block of a type that readers skip.
-const NOTHING: [u8; 12] = {
+pub(super) const NOTHING: [u8; 12] = {
     let [a, b, c, d] = FILLER.to_le_bytes();
     [a, b, c, d, 12, 0, 0, 0, 12, 0, 0, 0]
 };

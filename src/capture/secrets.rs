@@ -116,12 +116,17 @@ impl Secrets {
         for random in self.closed.drain(..) {
             self.written.remove(&random);
         }
+        self.begin_again(pending);
+        self.space.clear();
+        self.reserve(pending, place)
+    }
+
+    /// Begins a section for a new reader that may be sent connections which have closed lately.
+    pub(super) fn begin_again(&mut self, pending: &mut Vec<u8>) {
         for (random, written) in &mut self.written {
             *written = self.keylog.keys().lines(random).len();
         }
         self.write_existing_keys(pending);
-        self.space.clear();
-        self.reserve(pending, place)
     }
 
     /// Appends the keys that older readers have had, for a new one.

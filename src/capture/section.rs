@@ -34,6 +34,8 @@ const SNAPLEN_MAX: u32 = 262_144;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Preamble {
     pub(super) legs: Legs,
+    /// Whether interfaces are added one by one, and packets are of the one that is selected.
+    pub(super) is_merged: bool,
     pub(super) snaplen: Option<u32>,
     pub(super) comment: Option<String>,
     pub(super) environment: Environment,
@@ -55,7 +57,10 @@ pub(super) struct Section {
     header: Vec<u8>,
     preamble: Preamble,
     names: HashSet<(IpAddr, String)>,
-    counts: [Count; 2],
+    /// Of each interface.
+    counts: Vec<Count>,
+    /// The interface of what comes next, where they are added one by one.
+    selected: usize,
     began: Option<Timestamp>,
     last: Timestamp,
     /// What was drawn since it was last asked for.
@@ -92,15 +97,18 @@ impl Section {
             header: Vec::new(),
             preamble,
             names: HashSet::new(),
-            counts: [Count::default(); 2],
+            counts: Vec::new(),
+            selected: 0,
             began: None,
             last: Timestamp(0),
             new_held: Held::default(),
             new_dropped_bytes: 0,
             packets_left: None,
         };
-        for (name, description) in interfaces(section.preamble.legs) {
-            section.describe(name, description)?;
+        if !section.preamble.is_merged {
+            for (name, description) in interfaces(section.preamble.legs) {
+                section.describe(name, description)?;
+            }
         }
         section.header = std::mem::take(section.writer.get_mut());
         Ok(section)
@@ -115,7 +123,7 @@ impl Section {
     /// packets stays.
     pub(super) fn restart(&mut self, blocks: &mut Vec<u8>) {
         self.names.clear();
-        self.counts = [Count::default(); 2];
+        self.counts.fill(Count::default());
         self.began = None;
         self.last = Timestamp(0);
         blocks.extend_from_slice(&self.header);
@@ -147,7 +155,28 @@ impl Section {
         (std::mem::take(&mut self.new_held), std::mem::take(&mut self.new_dropped_bytes))
     }
 
-    fn describe(&mut self, name: &'static str, description: &'static str) -> io::Result<()> {
+    /// Adds an interface, of which the next packets are; its number.
+    #[cfg(feature = "fleet")]
+    pub(super) fn add_interface(
+        &mut self,
+        name: &str,
+        description: &str,
+        blocks: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        self.describe(name, description)?;
+        self.header.extend_from_slice(self.writer.get_mut());
+        blocks.append(self.writer.get_mut());
+        self.selected = self.counts.len() - 1;
+        Ok(self.selected)
+    }
+
+    /// The interface of the next packets.
+    #[cfg(feature = "fleet")]
+    pub(super) const fn select_interface(&mut self, number: usize) {
+        self.selected = number;
+    }
+
+    fn describe(&mut self, name: &str, description: &str) -> io::Result<()> {
         let options = vec![
             InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
             InterfaceDescriptionOption::IfDescription(Cow::Borrowed(description)),
@@ -156,13 +185,13 @@ impl Section {
         ];
         let snaplen = self.preamble.snaplen.unwrap_or(SNAPLEN_MAX);
         let block = InterfaceDescriptionBlock { linktype: DataLink::ETHERNET, snaplen, options };
+        self.counts.push(Count::default());
         self.writer.write_pcapng_block(block).map(drop).map_err(invalid)
     }
 
     /// Writes the statistics of every interface (4.6), the last blocks of a section.
     pub(super) fn end(&mut self, blocks: &mut Vec<u8>) -> io::Result<()> {
-        for index in 0..interfaces(self.preamble.legs).len() {
-            let count = self.counts[index];
+        for (index, count) in self.counts.clone().into_iter().enumerate() {
             let at = |time: Timestamp| Duration::from_nanos(time.0);
             let statistics = InterfaceStatisticsBlock {
                 interface_id: index as u32,
@@ -204,6 +233,7 @@ impl PacketWriter for SectionWriter<'_> {
             None => {}
         }
         let index = match packet.interface {
+            _ if section.preamble.is_merged => section.selected,
             Interface::Direct | Interface::ClientLeg => 0,
             Interface::ServerLeg => 1,
         };

@@ -13,6 +13,8 @@ use tcp_tunn::tunnel::{Address, Backend, Limits};
 use super::capture::CaptureArgs;
 use super::console::{ConsoleArgs, Place};
 use super::extcap::ExtcapArgs;
+#[cfg(feature = "fleet")]
+use super::fleet::FleetArgs;
 use super::ingress::{FilterArgs, IngressArgs, OutgoingArgs};
 use super::look::LookArgs;
 use super::ranges::{self, number, time};
@@ -108,6 +110,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) look: LookArgs,
+
+    #[cfg(feature = "fleet")]
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 /// What `--generate` can make.

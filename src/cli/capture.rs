@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use clap::builder::TypedValueParser;
-use tcp_tunn::capture::{self, PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::capture::{self, PcapOverIpSink, PcapPushSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::packet::{self, SegmentSize};
 use tcp_tunn::sink::SinkOptions;
@@ -22,7 +22,7 @@ use super::report::file_hint;
 use super::stdio::Patient;
 use super::stop::{StopAfter, stop_after};
 use super::tls::TlsArgs;
-use super::values::tcp_address;
+use super::values::{collector, tcp_address};
 
 /// What is captured, and how.
 #[derive(Debug, clap::Args)]
@@ -61,6 +61,14 @@ pub(super) struct CaptureArgs {
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_PCAP_OVER_IP", hide_env = true)]
     #[arg(value_parser = tcp_address())]
     pcap_over_ip: Option<Address>,
+
+    /// Send the capture to the collector that listens at this address
+    ///
+    /// Send the capture to the collector that listens at this address, such as nc -l 19000 >
+    /// out.pcapng. It is connected to again when the connection breaks. Meanwhile --on-slow-sink
+    /// says what happens.
+    #[arg(long, value_name = "ADDR", value_parser = collector(), hide_short_help = true)]
+    push: Option<Address>,
 
     /// Begin a new file when one has reached this size
     ///
@@ -202,6 +210,16 @@ impl CaptureArgs {
         })
     }
 
+    /// Starts to send the capture to a collector, if that is asked for; with its address.
+    pub(super) fn push(&self, tls: &TlsArgs, look: &LookArgs) -> anyhow::Result<Option<(String, PcapPushSink)>> {
+        let Some(address) = self.push.as_ref().map(Address::to_string) else { return Ok(None) };
+        let sink = PcapPushSink::new(&address, self.options(tls, look)).map_err(|error| {
+            let hint = "are there too many threads?";
+            anyhow!("cannot push the capture to {address}: {} ({hint})", Sentence(&error))
+        })?;
+        Ok(Some((address, sink)))
+    }
+
     fn options(&self, tls: &TlsArgs, look: &LookArgs) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
@@ -242,7 +260,7 @@ impl CaptureArgs {
 
     /// Whether there is to be a capture of any kind.
     pub(super) const fn is_any(&self) -> bool {
-        self.pcap.is_some() || self.pcap_over_ip.is_some()
+        self.pcap.is_some() || self.pcap_over_ip.is_some() || self.push.is_some()
     }
 
     /// Whether stdout carries the capture.
@@ -252,7 +270,7 @@ impl CaptureArgs {
 }
 
 /// The command line, for who finds the capture later.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let words: Vec<_> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let before = std::iter::once(None).chain(words.iter().map(|word| Some(word.as_str())));

@@ -3,10 +3,14 @@
 pub(crate) mod args;
 mod ca;
 mod capture;
+#[cfg(feature = "fleet")]
+mod collect;
 mod console;
 mod counters;
 mod ending;
 mod extcap;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod generate;
 mod ingress;
 mod leaving;
@@ -45,6 +49,8 @@ const WRONG_USAGE: u8 = 2;
 pub(crate) fn main() -> ExitCode {
     match order(std::env::args_os().collect()) {
         Ok(Order::Authority(ca)) => ca::run(&ca),
+        #[cfg(feature = "fleet")]
+        Ok(Order::Collect(args)) => ended(collect::run(*args).map(|()| ExitCode::SUCCESS)),
         Ok(Order::Relay(args)) => relay(*args),
         Err(error) if error.use_stderr() => {
             complain(usage::one_line(&error));
@@ -60,12 +66,19 @@ enum Order {
     Relay(Box<Args>),
     /// Show or remove the local authority.
     Authority(CaArgs),
+    /// Make one capture of many hosts.
+    #[cfg(feature = "fleet")]
+    Collect(Box<collect::CollectArgs>),
 }
 
 fn order(words: Vec<OsString>) -> Result<Order, clap::Error> {
     if words.get(1).is_some_and(|word| word == "ca") {
         let ca = CaArgs::try_parse_from(words.into_iter().skip(1))?;
         return Ok(Order::Authority(ca));
+    }
+    #[cfg(feature = "fleet")]
+    if words.get(1).is_some_and(|word| word == collect::COMMAND) {
+        return Ok(Order::Collect(Box::new(collect::parse(words.into_iter())?)));
     }
     Ok(Order::Relay(Box::new(args::parse(words)?)))
 }
@@ -84,13 +97,15 @@ fn relay(args: Args) -> ExitCode {
             }
         };
     }
-    match run::run(args) {
-        Ok(code) => code,
-        Err(error) => {
-            complain(with_causes(&error));
-            ExitCode::from(FAILED)
-        }
-    }
+    ended(run::run(args))
+}
+
+/// The exit code, also of what failed at run time, which is told.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(with_causes(&error));
+        ExitCode::from(FAILED)
+    })
 }
 
 /// The exit code after writing to stdout; whoever closed it has read enough.

@@ -61,6 +61,17 @@ pub(super) const RANGES: [Range; 20] = [
     Range::time("sample", "", &SAMPLE),
 ];
 
+/// Each such option of `tcp_tunn collect`.
+#[cfg(feature = "fleet")]
+const RANGES_OF_COLLECT: [Range; 1] = [Range::time("max-delay", "", &TIMEOUT)];
+#[cfg(not(feature = "fleet"))]
+const RANGES_OF_COLLECT: [Range; 0] = [];
+
+/// All of both.
+fn ranges() -> impl Iterator<Item = &'static Range> {
+    RANGES.iter().chain(&RANGES_OF_COLLECT)
+}
+
 impl Range {
     const fn count(option: &'static str, key: &'static str, range: &RangeInclusive<u64>) -> Self {
         Self { option, key, unit: Unit::Count, least: *range.start(), most: *range.end() }
@@ -81,7 +92,7 @@ impl Range {
 
     /// The range of an option of this table.
     pub(super) fn of(option: &str, key: &str) -> &'static Self {
-        let found = RANGES.iter().find(|range| range.option == option && range.key == key);
+        let found = ranges().find(|range| range.option == option && range.key == key);
         found.unwrap_or_else(|| panic!("--{option} {key} has no range"))
     }
 
@@ -196,7 +207,7 @@ pub(super) fn named_in_help(command: Command) -> Command {
 }
 
 fn of_option(arg: &Arg) -> impl Iterator<Item = &'static Range> {
-    RANGES.iter().filter(|range| arg.get_long() == Some(range.option))
+    ranges().filter(|range| arg.get_long() == Some(range.option))
 }
 
 /// Parses the words. A negative number after an option of the table is its value, which is

@@ -57,7 +57,8 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     start_clock(&tunnel, &args)?;
     if attached.to_stdout.contains(&true) && args.sinks.stops_on_error() && !silent {
-        stop_with_reader(tunnel.handle()).context("cannot watch the reader of stdout")?;
+        let handle = tunnel.handle();
+        stop_with_reader(move || handle.stop()).context("cannot watch the reader of stdout")?;
     }
     let shows_status = args.console.is_quiet() && !silent && program.is_none();
     let status = shows_status.then(|| stderr.show_status(gauge()));
@@ -107,6 +108,9 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
         let reachable = from_here(address);
         tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{reachable}')"));
     }
+    if let Some(address) = &attached.pushed_to {
+        tell(format_args!("capture pushed to {address}"));
+    }
 }
 
 /// Where this machine reaches what listens on `address`.
@@ -129,7 +133,7 @@ fn start_clock(tunnel: &Tunnel, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log_to(stderr: &Stderr, verbose: u8) {
+pub(super) fn log_to(stderr: &Stderr, verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -174,6 +178,8 @@ struct Attached {
     /// What begins a new file of the capture, if it goes to files.
     rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
+    /// The collector that the capture goes to.
+    pushed_to: Option<String>,
 }
 
 /// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
@@ -198,6 +204,17 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         attached.over_ip = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
+    }
+    if let Some((address, sink)) = args.capture.push(&args.tls, &args.look)? {
+        attached.captures.0.push(sink.stats());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(named(format!("the capture pushed to {address}")), sink);
+        attached.pushed_to = Some(address);
+    }
+    #[cfg(feature = "fleet")]
+    if let Some((server, sink)) = args.fleet.publish()? {
+        attached.to_stdout.push(false);
+        tunnel.add_sink(named(format!("the events published to {server}")), sink);
     }
     let handle = tunnel.handle();
     if let Some(capture) = args.capture.open(&args.tls, &args.look, move || handle.stop())? {

@@ -44,16 +44,16 @@ pub(super) fn stop_after(input: &str) -> Result<StopAfter, String> {
     }
 }
 
-/// Stops the tunnel when whoever reads stdout leaves, although there is nothing to write: a tunnel
-/// at the far end of ssh would keep its port for ever.
-pub(super) fn stop_with_reader(handle: Handle) -> io::Result<()> {
+/// Stops when whoever reads stdout leaves, although there is nothing to write: a tunnel at the far
+/// end of ssh would keep its port for ever.
+pub(super) fn stop_with_reader(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // Not joined: a file has no reader who could leave.
     std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
         let stdout = io::stdout();
         // Nothing is asked for: what is told all the same is that the other end is gone.
         let gone = retry_on_intr(|| poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None));
         match gone {
-            Ok(_) => handle.stop(),
+            Ok(_) => stop(),
             Err(error) => {
                 tracing::debug!("cannot watch the reader of stdout: {}", Sentence(&error.into()));
             }

@@ -23,12 +23,21 @@ pub(super) fn target() -> impl TypedValueParser<Value = Address> {
 
 /// An address that Wireshark can connect to.
 pub(super) fn tcp_address() -> impl TypedValueParser<Value = Address> {
-    address().try_map(|address| match address {
+    address().try_map(|address| only_tcp(address, "Wireshark"))
+}
+
+/// The address of a collector.
+pub(super) fn collector() -> impl TypedValueParser<Value = Address> {
+    target().try_map(|address| only_tcp(address, "a collector"))
+}
+
+fn only_tcp(address: Address, who: &str) -> Result<Address, String> {
+    match address {
         Address::Unix(_) => {
-            Err("Wireshark needs a TCP address (expected one such as '127.0.0.1:19000')")
+            Err(format!("{who} needs a TCP address (expected one such as '127.0.0.1:19000')"))
         }
         other => Ok(other),
-    })
+    }
 }
 
 fn problem(error: AddressError) -> String {

@@ -47,5 +47,7 @@ pub(crate) use memory::Memory;
 pub use runtime::{Backend, RingError};
 pub(crate) use runtime::{block_on, spawn};
 pub(crate) use socket::Socket;
+#[cfg(feature = "capture")]
+pub(crate) use socket::unacknowledged;
 pub(crate) use splice::PipePool;
 pub(crate) use stream::{Reader, Write, failure};

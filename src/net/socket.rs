@@ -106,10 +106,7 @@ impl Socket {
 
     /// How many bytes were written that the peer has not acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
-        let mut length: libc::c_int = 0;
-        // SAFETY: TIOCOUTQ writes one int to the address it is given, which is that of one.
-        let result = unsafe { libc::ioctl(self.0.fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut length) };
-        if result < 0 { 0 } else { usize::try_from(length).unwrap_or(0) }
+        unacknowledged(&self.0.fd)
     }
 
     /// Fills in what the kernel knows of the connection, in the layout of its `struct tcp_info`,
@@ -209,4 +206,13 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
         // As it is, for its scope.
         _ => address,
     }
+}
+
+/// How many bytes were written to a socket that its peer has not acknowledged. The kernel still
+/// knows after the connection has broken.
+pub(crate) fn unacknowledged(socket: &impl AsRawFd) -> usize {
+    let mut length: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes one int to the address it is given, which is that of one.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut length) };
+    if result < 0 { 0 } else { usize::try_from(length).unwrap_or(0) }
 }

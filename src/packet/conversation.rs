@@ -24,6 +24,7 @@ pub(super) struct Drawing<'a> {
 }
 
 /// A connection as far as it has come.
+#[derive(Clone)]
 pub(super) struct Conversation {
     id: ConnectionId,
     opened: Timestamp,

@@ -101,7 +101,27 @@ pub struct Conversations {
     drawn: Timestamp,
 }
 
+/// All live connections as they stood at one moment.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    live: HashMap<(ConnectionId, View), Conversation>,
+    ends: HashSet<[SocketAddr; 2]>,
+    drawn: Timestamp,
+}
+
 impl Conversations {
+    /// How all connections stand now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let (live, ends) = (self.live.clone(), self.ends.clone());
+        Snapshot { live, ends, drawn: self.drawn }
+    }
+
+    /// Goes back to how all connections stood.
+    pub(crate) fn restore(&mut self, snapshot: Snapshot) {
+        let Snapshot { live, ends, drawn } = snapshot;
+        (self.live, self.ends, self.drawn) = (live, ends, drawn);
+    }
+
     /// No connection yet. `isn` is asked for two initial sequence numbers for each stream; they
     /// should be random, because Wireshark takes a used pair of addresses with near numbers for
     /// retransmissions.
@@ -213,6 +233,15 @@ impl Conversations {
             }
         }
         Ok(())
+    }
+
+    /// Goes on with a connection, which has just been drawn, as if so many bytes of client and
+    /// server had been drawn before.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
+        if let Some(conversation) = self.live.get_mut(&(id, View::Wire)) {
+            conversation.streams.iter_mut().for_each(|(_, stream)| stream.begin_at(said));
+        }
     }
 
     /// Draws the acknowledgements that are still owed, so that [`resume`](Self::resume) can

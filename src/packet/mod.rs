@@ -57,6 +57,7 @@ mod stream;
 
 use std::net::IpAddr;
 
+pub(crate) use conversations::Snapshot;
 pub use conversations::{ConversationConfig, Conversations, SegmentSize, SegmentSizeError};
 pub use place::synthetic_address;
 

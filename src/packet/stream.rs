@@ -150,6 +150,13 @@ impl Stream {
         self.half(side).finished
     }
 
+    /// Takes so many bytes of client and server as said before the first that it draws.
+    #[cfg(feature = "fleet")]
+    pub(super) const fn begin_at(&mut self, [client, server]: [u64; 2]) {
+        self.halves[0].said = client;
+        self.halves[1].said = server;
+    }
+
     /// The client asks for the connection.
     pub(super) fn syn<W: PacketWriter>(
         &mut self,

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::Duration;
 
 use super::{Interest, Kept, Sink};
 use crate::event::{ConnectionId, Event, EventKind, Open, Timestamp};
@@ -19,6 +20,10 @@ where
 /// Forwards to the sink `$inner` what an adapter does not change.
 macro_rules! forward {
     ($self:ident => $inner:expr) => {
+        fn ready(&mut $self, limit: Duration) -> io::Result<bool> {
+            $inner.ready(limit)
+        }
+
         fn flush(&mut $self) -> io::Result<()> {
             $inner.flush()
         }
@@ -245,6 +250,9 @@ mod tests {
             fn record(&mut self, _: &Event) -> io::Result<()> {
                 self.0.send("record").map_err(io::Error::other)
             }
+            fn ready(&mut self, _: Duration) -> io::Result<bool> {
+                self.0.send("ready").map_err(io::Error::other).map(|()| false)
+            }
             fn flush(&mut self) -> io::Result<()> {
                 self.0.send("flush").map_err(io::Error::other)
             }
@@ -266,10 +274,12 @@ mod tests {
         let mut sink = boxed.only(|_: &Event| true).only_connections(|_, _| true);
         assert_eq!(sink.interest(), Interest::LIFECYCLE);
         assert!(sink.wants_ticks());
+        assert!(!sink.ready(Duration::ZERO).unwrap());
         sink.record(&event(1, open("a"))).unwrap();
         sink.tick(Timestamp(1)).unwrap();
         sink.flush().unwrap();
         sink.finish().unwrap();
-        assert_eq!(calls.try_iter().collect::<Vec<_>>(), ["record", "tick", "flush", "finish"]);
+        let all = ["ready", "record", "tick", "flush", "finish"];
+        assert_eq!(calls.try_iter().collect::<Vec<_>>(), all);
     }
 }

@@ -340,6 +340,10 @@ impl<S: Sink> Sink for Decrypting<S> {
         }
     }
 
+    fn ready(&mut self, limit: Duration) -> io::Result<bool> {
+        self.sink.ready(limit)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         if !self.waiting.is_empty() {
             self.poll(Duration::ZERO);

@@ -18,6 +18,7 @@ mod tests;
 mod thread;
 
 use std::io;
+use std::time::Duration;
 
 pub use adapters::{InterestedIn, Only, OnlyConnections};
 pub(crate) use connection_recorder::{Chunk, ConnectionRecorder, SkippedSinks};
@@ -186,6 +187,15 @@ impl Kept {
         }
     }
 
+    /// How many bytes of one direction, to be changed.
+    #[cfg(feature = "capture")]
+    pub(crate) const fn get_mut(&mut self, direction: Direction) -> &mut u64 {
+        match direction {
+            Direction::ClientToServer => &mut self.client_to_server,
+            Direction::ServerToClient => &mut self.server_to_client,
+        }
+    }
+
     const fn get(self, direction: Direction) -> u64 {
         match direction {
             Direction::ClientToServer => self.client_to_server,
@@ -240,6 +250,18 @@ pub trait Sink: Send {
     /// `Ok` means that the sink is responsible for it now; it may still be in a buffer. Clone
     /// the event's `Bytes` to keep them: that copies nothing, but holds the memory.
     fn record(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Waits for at most `limit` until the sink can take an event without a delay, and returns
+    /// whether it can.
+    ///
+    /// Asked before each event. While the sink is not ready, events stay in its queue, whose
+    /// rules hold when it is full, and [`tick`](Self::tick) is still called. A sink that is not
+    /// ready for one second after the last event has been queued fails, so that what it did not
+    /// take is counted as dropped. By default a sink is always ready.
+    fn ready(&mut self, limit: Duration) -> io::Result<bool> {
+        let _ = limit;
+        Ok(true)
+    }
 
     /// Makes everything recorded so far visible to whoever reads the output.
     ///

@@ -98,6 +98,8 @@ pub(super) struct SinkQueue {
     queue: mpsc::Sender<Message>,
     /// The bytes that are free in the queue; closed when the sink has failed.
     pub(super) free: Arc<Semaphore>,
+    /// Whether the last event has been queued.
+    pub(super) is_complete: Arc<AtomicBool>,
     /// Never has a permit; closed when nobody is to wait for room any more.
     closing: Semaphore,
 }
@@ -115,6 +117,7 @@ impl SinkQueue {
             has_ended: Arc::default(),
             queue,
             free: Arc::new(Semaphore::new(capacity)),
+            is_complete: Arc::default(),
             closing: Semaphore::new(0),
         };
         (queue, incoming)
@@ -176,6 +179,7 @@ impl SinkQueue {
 
     /// Tells the sink's thread that there are no more events.
     pub(super) fn finish(&self) {
+        self.is_complete.store(true, Relaxed);
         let _ = self.queue.send(Message::Finish);
     }
 
@@ -187,5 +191,11 @@ impl SinkQueue {
             dropped_bytes: self.dropped.bytes(),
             has_ended: self.has_ended.load(Relaxed),
         }
+    }
+}
+
+impl Drop for SinkQueue {
+    fn drop(&mut self) {
+        self.is_complete.store(true, Relaxed);
     }
 }

@@ -189,6 +189,55 @@ fn blocking_queue_waits_and_loses_nothing() {
     assert_eq!((report.dropped_bytes, report.error.is_none()), (0, true));
 }
 
+/// A sink that is not ready until nobody holds the other end any more.
+struct Unready(Receiver<()>, Taken);
+
+impl Sink for Unready {
+    fn record(&mut self, event: &Event) -> io::Result<()> {
+        if let EventKind::Data { leg, bytes, .. } = &event.kind {
+            self.1.lock().unwrap().push((*leg, bytes.len()));
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, limit: Duration) -> io::Result<bool> {
+        Ok(self.0.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+}
+
+#[test]
+fn events_wait_until_sink_is_ready() {
+    let (hold, held) = mpsc::channel();
+    let taken = Taken::default();
+    let recording = Recording::start(OnSlow::Block, 1, Unready(held, Arc::clone(&taken)));
+    run(async {
+        let tap = recording.tap().await;
+        let waiting = tap.data(NOW, Leg::Received, chunk(100_000), None);
+        tokio::pin!(waiting);
+        assert!(timeout(Duration::from_millis(20), &mut waiting).await.is_err());
+        drop(hold);
+        waiting.await;
+    });
+    let report = recording.finish();
+    assert_eq!(*taken.lock().unwrap(), [(Leg::Received, 100_000)]);
+    assert_eq!((report.dropped_bytes, report.error.is_none()), (0, true));
+}
+
+#[test]
+fn sink_that_is_never_ready_misses_everything() {
+    let (_hold, held) = mpsc::channel();
+    let recording = Recording::start(OnSlow::Drop, 6000, Unready(held, Taken::default()));
+    run(async {
+        let tap = recording.tap().await;
+        for _ in 0..3 {
+            tap.data(NOW, Leg::Received, chunk(4000), None).await;
+        }
+    });
+    let report = recording.finish();
+    assert_eq!(report.error.unwrap().kind(), io::ErrorKind::TimedOut);
+    assert_eq!((report.dropped_bytes, report.dropped_events), (3 * 4000, 3));
+}
+
 /// A sink that fails in its second chunk: all but the first are counted, however far they got.
 fn fail_at_the_second(fail: impl Fn() -> io::Result<()> + Send + 'static, words: &str) {
     let (open, gate) = mpsc::channel::<()>();

@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,10 @@ const COALESCE_DELAY: Duration = Duration::from_millis(1);
 const ROOM_TO_COALESCE: usize = 16 << 20;
 /// So many bytes are worth being woken for, and are best taken while they are in the cache.
 const WORTH_WAKING: usize = 64 << 10;
+
+/// How long a sink may take to become ready once no more events come. Less than a tunnel waits for
+/// its sinks when it is told to end at once, so that what is left is counted in any case.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// What a sink's thread works on.
 pub(super) struct SinkThread {
@@ -45,6 +50,10 @@ pub(super) struct SinkThread {
     bytes_since_idle: usize,
     /// What the sink was given.
     given: Kept,
+    /// Whether the last event has been queued.
+    is_complete: Arc<AtomicBool>,
+    /// Since when the sink has not been ready though no more events come.
+    refusing: Option<Instant>,
     /// Whether the queue's end has come.
     finishing: bool,
 }
@@ -70,6 +79,8 @@ impl SinkThread {
             coalesces: queue.capacity >= ROOM_TO_COALESCE,
             bytes_since_idle: 0,
             given: Kept::default(),
+            is_complete: Arc::clone(&queue.is_complete),
+            refusing: None,
             finishing: false,
         }
     }
@@ -131,7 +142,7 @@ impl SinkThread {
     fn feed(&mut self, clock: &impl Fn() -> Timestamp) -> io::Result<()> {
         let mut beat = Instant::now();
         loop {
-            match self.next()? {
+            match self.next_if_ready()? {
                 Some(Message::Event { event, cost }) => {
                     self.given.add(&event, self.dropped.interest);
                     self.sink.record(self.current.insert(event))?;
@@ -157,6 +168,22 @@ impl SinkThread {
                 self.flush()?;
             }
         }
+    }
+
+    /// The next message; `None` where the sink takes none now, or it is time for a tick first.
+    fn next_if_ready(&mut self) -> io::Result<Option<Message>> {
+        if self.sink.ready(INTERVAL)? {
+            self.refusing = None;
+            return self.next();
+        }
+        self.release();
+        if self.is_complete.load(Relaxed)
+            && self.refusing.get_or_insert_with(Instant::now).elapsed() >= LAST_WAIT
+        {
+            let why = format!("it did not take what was left within {LAST_WAIT:?}");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        Ok(None)
     }
 
     /// The next message; `None` when it is time for a tick first.

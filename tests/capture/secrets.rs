@@ -2,19 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tcp_tunn::capture::{PcapOverIpSink, PcapngOptions, PcapngSink, Rotation};
+use tcp_tunn::capture::{PcapOverIpSink, PcapPushSink, PcapngOptions, PcapngSink, Rotation};
 use tcp_tunn::packet::Legs;
 use tcp_tunn::sink::{OnSlow, Sink};
 use tcp_tunn::tunnel::Tunnel;
 use tempfile::{TempDir, tempdir};
 
 use super::options;
+use crate::support::end::{patient, reset};
 use crate::support::server::Server;
 use crate::support::tunnel::Running;
 use crate::support::verdict::tshark;
@@ -231,4 +232,34 @@ fn served_reader_gets_keys() {
     tunnel.stop();
     let read: Vec<_> = reading.into_iter().map(|thread| pages(&thread.join().unwrap())).collect();
     assert_eq!(read, [VERSIONS.to_vec(), vec!["1.3"]]);
+}
+
+#[test]
+fn each_section_for_a_collector_has_keys() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let sink = PcapPushSink::new(&address, scene.options()).unwrap();
+    let stats = sink.stats();
+    let tunnel = scene.tunnel(sink);
+    scene.get(&tunnel, "1.3", "first");
+    let mut first = patient(listener.accept().unwrap().0);
+    let mut received = 0;
+    // All of it has come: a reset takes nothing with it.
+    while stats.packets() < 10 || received < stats.bytes() {
+        received += first.read(&mut [0; 4096]).unwrap() as u64;
+    }
+    reset(first);
+    let reading = std::thread::spawn(move || {
+        let mut second = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut second).unwrap();
+        second
+    });
+    scene.get(&tunnel, "1.3", "second");
+    scene.get(&tunnel, "1.2", "third");
+    tunnel.stop();
+    let second = reading.join().unwrap();
+    let path = scene.path("second.pcapng");
+    std::fs::write(&path, second).unwrap();
+    assert_eq!(pages(&path), ["second", "third"]);
 }

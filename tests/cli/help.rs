@@ -49,6 +49,7 @@ const OPTIONS: &[&str] = &[
     "segment-size",
     "snaplen",
     "pcap-over-ip",
+    "push",
     "rotate-size",
     "rotate-interval",
     "rotate-files",

@@ -57,6 +57,7 @@ fn lacking(traits: [(&'static str, bool); 5]) -> Vec<&'static str> {
 pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
     table![
         capture::CaptureStats, capture::Environment, capture::PcapOverIpSink,
+        capture::PcapPushSink,
         capture::PcapngOptions, capture::PcapngSink, capture::RotateHandle, capture::Rotation,
         capture::StopAfter,
         console::Console<()>, console::ConsoleOptions, console::Expression, console::Format,

@@ -63,7 +63,7 @@ fn script(tunnel: &[String], readers: &[String]) -> String {
              until get; do sleep 0.05; done\nwait $!\ngrep 'GET /' seen\n"
         );
     }
-    if reader.contains(" -i ") {
+    if reader.contains(" -i ") || reader.starts_with("nc ") {
         return format!(
             "start tcp_tunn {ENDS} {tunnel}\n{reader} >seen &\nreader=$!\n\
              visit_until_seen\nfinish\nwait $reader\n"
@@ -83,7 +83,11 @@ fn script(tunnel: &[String], readers: &[String]) -> String {
 #[test]
 fn ways_to_look_run_as_written() {
     let rows = rows();
-    assert_eq!(rows.len(), 7, "file, pipe, TCP@, extcap, rotated, compressed, decrypted: {rows:?}");
+    assert_eq!(
+        rows.len(),
+        8,
+        "file, pipe, TCP@, pushed, extcap, rotated, compressed, decrypted: {rows:?}"
+    );
     let mut all = HELPERS.to_owned();
     for (number, (tunnel, readers)) in rows.iter().enumerate() {
         let script = script(tunnel, readers);

@@ -19,7 +19,7 @@ fn assert_all_on_the_wire(shown: &Shown, session: &Session) {
         let lens = (shown.len(), sent.len());
         assert!(*shown == sent, "{direction:?}: the first {same} bytes of {lens:?} are the same");
     }
-    assert_eq!(shown.plain, [const { Vec::new() }; 2]);
+    assert_eq!(shown.plain, [const { Vec::<u8>::new() }; 2]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ const DIALOGUE: [&str; 2] =
 fn shown(name: &str) -> Shown {
     let shown = Session::read(name).shown();
     assert_eq!(shown.why(), None, "{name}");
-    assert_eq!(shown.wire, [const { Vec::new() }; 2], "{name}");
+    assert_eq!(shown.wire, [const { Vec::<u8>::new() }; 2], "{name}");
     shown
 }
 
