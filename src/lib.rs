@@ -85,6 +85,7 @@
 //! - `tls`: shows the plaintext of TLS, by a key log
 //!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
+//! - `web`: a live page in the browser ([`web`]); enables `capture`;
 //! - `cli`: the command line; enables all the others.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
@@ -124,3 +125,5 @@ pub mod sink;
 pub mod tls;
 pub mod transform;
 pub mod tunnel;
+#[cfg(feature = "web")]
+pub mod web;

@@ -60,7 +60,7 @@ fn feature_brings_only_its_own_dependencies() {
     let optional: Vec<_> =
         dependencies.iter().filter(|(_, value)| value.contains("optional = true")).collect();
     assert!(enabled(&features, "cli").len() == optional.len(), "'cli' is all features");
-    for feature in ["", "capture", "compress", "console", "run", "tls", "cli"] {
+    for feature in ["", "capture", "compress", "console", "run", "tls", "web", "cli"] {
         let tree = tree(feature);
         let wanted = if feature.is_empty() { BTreeSet::new() } else { enabled(&features, feature) };
         for (name, _) in &optional {

@@ -139,6 +139,7 @@ const LAYERS: &[&str] = &[
     "sink",
     "capture",
     "console",
+    "web",
     "tunnel",
     "guide",
 ];

@@ -18,6 +18,7 @@ use super::ranges::{self, number, time};
 use super::run_args;
 use super::tls::TlsArgs;
 use super::values::{address, target};
+use super::web::LookArgs;
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -37,8 +38,8 @@ ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. PORT alone means 127.0.0.
 all addresses. --to takes URLs, too, such as https://example.com. Port 0 listens on any free port.
 DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
-TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
-TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
+TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP,
+TCP_TUNN_PCAP_OVER_IP and TCP_TUNN_WEB in the environment stand for the options of that name where those are not
 given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
 
 /// What is answered without a tunnel.
@@ -92,6 +93,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) tls: TlsArgs,
+
+    #[command(flatten)]
+    pub(super) look: LookArgs,
 
     #[command(flatten)]
     pub(super) filter: FilterArgs,

@@ -198,7 +198,8 @@ impl CaptureArgs {
         })
     }
 
-    fn options(&self, tls: &TlsArgs) -> PcapngOptions {
+    /// How a capture is made.
+    pub(super) fn options(&self, tls: &TlsArgs) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
             Legs::Direct => packet::Legs::Direct,

@@ -21,6 +21,7 @@ mod stop;
 mod tls;
 pub(crate) mod usage;
 mod values;
+mod web;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Command};
 use tcp_tunn::packet::SegmentSize;
 use tcp_tunn::tunnel::ranges::{KEEPALIVE, MAX_CONNECTIONS, SHUTDOWN_TIMEOUT, TIMEOUT, WORKERS};
-use tcp_tunn::{capture, sink};
+use tcp_tunn::{capture, sink, web};
 
 /// What a value is, and so how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ const POSITIVE: RangeInclusive<u64> = 1..=u64::MAX;
 const SEGMENT_SIZE: RangeInclusive<u64> = SegmentSize::MIN as u64..=SegmentSize::MAX as u64;
 
 /// Each option whose value is a number or begins with one.
-pub(super) const RANGES: [Range; 19] = [
+pub(super) const RANGES: [Range; 20] = [
     Range::bytes("max-print", "", &POSITIVE),
     Range::count("connection", "", &POSITIVE),
     Range::bytes("segment-size", "", &SEGMENT_SIZE),
@@ -56,6 +56,7 @@ pub(super) const RANGES: [Range; 19] = [
     Range::count("max-connections", "", &MAX_CONNECTIONS),
     Range::count("workers", "", &WORKERS),
     Range::bytes("sink-buffer", "", &sink::BUFFER_BYTES),
+    Range::bytes("web-buffer", "", &web::BUFFER_BYTES),
 ];
 
 impl Range {

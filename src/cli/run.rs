@@ -109,6 +109,9 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
         let reachable = from_here(address);
         tell(format_args!("capture on {address} (try 'wireshark -k -i TCP@{reachable}')"));
     }
+    if let Some((address, token)) = &attached.page {
+        tell(format_args!("web on http://{}/?token={token}", from_here(*address)));
+    }
 }
 
 /// Where this machine reaches what listens on `address`.
@@ -172,6 +175,8 @@ struct Attached {
     /// What begins a new file of the capture, if it goes to files.
     rotate: Option<RotateHandle>,
     over_ip: Option<SocketAddr>,
+    /// The page's address and token.
+    page: Option<(SocketAddr, String)>,
 }
 
 /// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
@@ -188,6 +193,11 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         } else {
             tunnel.add_sink(options, console.sink);
         }
+    }
+    if let Some((options, sink)) = args.look.page(args.capture.options(&args.tls))? {
+        attached.page = Some((sink.address(), sink.token().to_owned()));
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
     }
     // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());

@@ -31,6 +31,16 @@ pub(super) fn tcp_address() -> impl TypedValueParser<Value = Address> {
     })
 }
 
+/// An address that a browser can connect to.
+pub(super) fn http_address() -> impl TypedValueParser<Value = Address> {
+    address().try_map(|address| match address {
+        Address::Unix(_) => {
+            Err("a browser needs a TCP address (expected one such as '127.0.0.1:0')")
+        }
+        other => Ok(other),
+    })
+}
+
 fn problem(error: AddressError) -> String {
     error.problem().to_string()
 }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tcp_tunn::{
-    capture, console, event, ingress, launch, os_error, packet, sink, tls, transform, tunnel,
+    capture, console, event, ingress, launch, os_error, packet, sink, tls, transform, tunnel, web,
 };
 
 /// Whether a type has a trait. An inherent constant that applies is chosen before that of a trait.
@@ -94,6 +94,7 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         tunnel::Handle, tunnel::Launched, tunnel::Limits, tunnel::Listening, tunnel::Outgoing,
         tunnel::RingError, tunnel::RunError, tunnel::Stats, tunnel::Summary, tunnel::Target,
         tunnel::Tunnel,
+        web::WebOptions, web::WebSink,
     ]
 }
 

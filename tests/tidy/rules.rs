@@ -16,6 +16,7 @@ const ONLY: &[(&[&str], &[&str])] = &[
     (&["unsafe"], &["src/net/", "src/launch/sys.rs"]),
     (&["etherparse"], &["src/packet/"]),
     (&["pcap_file"], &["src/capture/"]),
+    (&["axum"], &["src/web/"]),
     (
         &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
         &["src/cli/", "src/main.rs"],
@@ -48,7 +49,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
     (IMPURE, &["src/event", "src/ingress", "src/tls/decrypt", "src/packet", "src/console/hexdump"]),
     (
         &["crate::tunnel", "crate::net", "tcp_tunn::tunnel"],
-        &["src/sink", "src/capture", "src/console"],
+        &["src/sink", "src/capture", "src/console", "src/web"],
     ),
     (&["crate::tunnel", "crate::net", "crate::sink", "std::net"], &["src/transform"]),
     (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/net"]),
@@ -58,7 +59,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
         &["src/launch"],
     ),
     (
-        &["crate::console", "crate::capture", "ConsoleSink", "PcapngSink", "crate::packet"],
+        &["crate::console", "crate::capture", "crate::web", "PcapngSink", "crate::packet"],
         &["src/tunnel"],
     ),
 ];
@@ -147,6 +148,8 @@ fn broken_rule_is_found() {
         ("src/capture/mod.rs", "use crate::tunnel::Limits;", "tunnel has no place"),
         ("src/sink/mod.rs", "use crate::{event, tunnel};", "tunnel has no place"),
         ("src/tunnel/run.rs", "use crate::capture::PcapngSink;", "capture has no place"),
+        ("src/tunnel/run.rs", "use crate::web::WebSink;", "crate::web has no place"),
+        ("src/console/mod.rs", "use axum::Router;", "axum belongs in src/web/"),
         ("src/net/mod.rs", "use crate::event::Event;", "crate::event has no place"),
         ("src/transform/mod.rs", "use std::net::TcpStream;", "std::net has no place"),
         ("src/ingress/via.rs", "use std::net::TcpStream;", "TcpStream has no place"),
