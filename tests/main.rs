@@ -65,3 +65,5 @@ mod two_writers;
 mod unix_sockets;
 #[cfg(feature = "cli")]
 mod usage;
+#[cfg(feature = "cli")]
+mod web;

@@ -11,9 +11,9 @@ use crate::event::{ConnectionId, Event, EventKind, Leg};
 /// What a chunk costs beside its bytes.
 const CHUNK_COST: usize = 192;
 /// What a connection costs beside its data: its row, and its events without data.
-const CONNECTION_COST: usize = 2048;
-/// Of all memory, closed connections without data may take this part.
-const ROWS_SHARE: usize = 4;
+const CONNECTION_COST: usize = 1536;
+/// Connections without their data may take this part of all memory.
+const ROWS_SHARE: usize = 2;
 /// This many removals are remembered for pages that have not heard of them.
 const REMOVED_MAX: usize = 4096;
 

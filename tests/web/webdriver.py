@@ -85,7 +85,7 @@ class Browser:
             if found:
                 return found
             time.sleep(0.05)
-        shown = self.run("return document.body.innerText")
+        shown = self.run("return document.body.innerText.slice(0, 2000)")
         raise AssertionError(f"never true: {script} {arguments}\n{shown}\n{self.log()}")
 
     def text(self, selector):
