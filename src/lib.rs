@@ -85,7 +85,8 @@
 //! - `tls`: shows the plaintext of TLS, by a key log
 //!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
-//! - `web`: a live page in the browser ([`web`]); enables `capture`;
+//! - `web`: a live page in the browser ([`web`]), and metrics for Prometheus ([`metrics`]); enables
+//!   `capture`;
 //! - `cli`: the command line; enables all the others.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
@@ -115,6 +116,8 @@ pub mod guide;
 pub mod ingress;
 #[cfg(feature = "run")]
 pub mod launch;
+#[cfg(feature = "web")]
+pub mod metrics;
 mod net;
 pub mod os_error;
 #[cfg(feature = "capture")]

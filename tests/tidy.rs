@@ -140,6 +140,7 @@ const LAYERS: &[&str] = &[
     "capture",
     "console",
     "web",
+    "metrics",
     "tunnel",
     "guide",
 ];

@@ -112,6 +112,9 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
     if let Some((address, token)) = &attached.page {
         tell(format_args!("web on http://{}/?token={token}", from_here(*address)));
     }
+    if let Some(address) = attached.metrics {
+        tell(format_args!("metrics on http://{}/metrics", from_here(address)));
+    }
 }
 
 /// Where this machine reaches what listens on `address`.
@@ -177,6 +180,7 @@ struct Attached {
     over_ip: Option<SocketAddr>,
     /// The page's address and token.
     page: Option<(SocketAddr, String)>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
@@ -196,6 +200,11 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
     }
     if let Some((options, sink)) = args.look.page(args.capture.options(&args.tls))? {
         attached.page = Some((sink.address(), sink.token().to_owned()));
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
+    }
+    if let Some((options, sink)) = args.look.metrics(tunnel, !args.program.is_empty())? {
+        attached.metrics = Some(sink.address());
         attached.to_stdout.push(false);
         tunnel.add_sink(options, sink);
     }

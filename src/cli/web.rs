@@ -4,9 +4,10 @@ use std::io;
 
 use anyhow::anyhow;
 use tcp_tunn::capture::PcapngOptions;
+use tcp_tunn::metrics::{MetricsOptions, MetricsSink, Sample};
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::{OnError, OnSlow, SinkOptions};
-use tcp_tunn::tunnel::Address;
+use tcp_tunn::tunnel::{Address, Listening, Target, Tunnel};
 use tcp_tunn::web::{WebOptions, WebSink};
 
 use super::ranges::number;
@@ -29,6 +30,13 @@ pub(super) struct LookArgs {
     #[arg(long, value_name = "ADDR", env = "TCP_TUNN_WEB", hide_env = true)]
     #[arg(value_parser = http_address())]
     web: Option<Address>,
+
+    /// Serve metrics for Prometheus at this address
+    ///
+    /// Serve metrics for Prometheus at this address, such as 127.0.0.1:9090, under /metrics. Anybody
+    /// who can connect to it can read them.
+    #[arg(long, value_name = "ADDR", value_parser = http_address(), hide_short_help = true)]
+    metrics: Option<Address>,
 
     /// Hold at most this much for the page; the oldest data goes first
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = number("web-buffer"))]
@@ -60,6 +68,36 @@ impl LookArgs {
             .on_error(OnError::Detach);
         Ok(Some((sink_options, sink)))
     }
+
+    /// Starts to serve metrics of `tunnel`, if that is asked for.
+    pub(super) fn metrics(
+        &self,
+        tunnel: &Tunnel,
+        is_run: bool,
+    ) -> anyhow::Result<Option<(SinkOptions, MetricsSink)>> {
+        let Some(address) = &self.metrics else { return Ok(None) };
+        let handle = tunnel.handle();
+        let sample = move || Sample { open: handle.connections(), sinks: handle.stats().sinks };
+        let sink = MetricsSink::bind(listened(address), names(tunnel, is_run), sample);
+        let sink = sink.map_err(|error| cannot_serve("metrics", address, &error))?;
+        Ok(Some((SinkOptions::named("the metrics").on_error(OnError::Detach), sink)))
+    }
+}
+
+/// How the metrics call a tunnel's connections.
+fn names(tunnel: &Tunnel, is_run: bool) -> MetricsOptions {
+    let listening = tunnel.listening();
+    let name = |listening: &Listening| (listening.address().clone(), listening.to_string());
+    let mut options = MetricsOptions::default();
+    options.tunnels = listening.iter().map(name).collect();
+    // Where the kernel or a header names the listener, it may be any.
+    let is_original = |listening: &&Listening| matches!(listening.target(), Target::Original);
+    let alone = Some(listening).filter(|all| all.len() == 1).and_then(<[_]>::first);
+    let other = alone.or_else(|| listening.iter().find(is_original));
+    let otherwise = if is_run { "run" } else { "other" };
+    options.other = other.map_or_else(|| otherwise.to_owned(), ToString::to_string);
+    options.backend = tunnel.io().backend.to_string();
+    options
 }
 
 /// The address as the standard library takes it.

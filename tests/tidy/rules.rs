@@ -16,7 +16,8 @@ const ONLY: &[(&[&str], &[&str])] = &[
     (&["unsafe"], &["src/net/", "src/launch/sys.rs"]),
     (&["etherparse"], &["src/packet/"]),
     (&["pcap_file"], &["src/capture/"]),
-    (&["axum"], &["src/web/"]),
+    (&["axum"], &["src/web/", "src/metrics/"]),
+    (&["prometheus_client"], &["src/metrics/"]),
     (
         &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
         &["src/cli/", "src/main.rs"],
@@ -49,7 +50,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
     (IMPURE, &["src/event", "src/ingress", "src/tls/decrypt", "src/packet", "src/console/hexdump"]),
     (
         &["crate::tunnel", "crate::net", "tcp_tunn::tunnel"],
-        &["src/sink", "src/capture", "src/console", "src/web"],
+        &["src/sink", "src/capture", "src/console", "src/web", "src/metrics"],
     ),
     (&["crate::tunnel", "crate::net", "crate::sink", "std::net"], &["src/transform"]),
     (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/net"]),
@@ -59,7 +60,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
         &["src/launch"],
     ),
     (
-        &["crate::console", "crate::capture", "crate::web", "PcapngSink", "crate::packet"],
+        &["crate::console", "crate::capture", "crate::web", "crate::metrics", "crate::packet"],
         &["src/tunnel"],
     ),
 ];

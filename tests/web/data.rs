@@ -188,7 +188,8 @@ fn page_shows_what_passes_a_proxy() {
     let url = format!("http://localhost:{}/page", to.port());
     let socks = proxy.addresses[0].to_string();
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| super::curl(&url, &["--noproxy", "", "--socks5-hostname", &socks]));
+        let asked =
+            scope.spawn(|| super::curl(&url, &["--noproxy", "", "--socks5-hostname", &socks]));
         let (mut server, _) = scene.server.accept().unwrap();
         server.read_exact(&mut [0; 4]).unwrap();
         server.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
