@@ -39,8 +39,8 @@ all addresses. --to takes URLs, too, such as https://example.com. Port 0 listens
 DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
 TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP,
-TCP_TUNN_PCAP_OVER_IP and TCP_TUNN_WEB in the environment stand for the options of that name where those are not
-given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
+TCP_TUNN_PCAP_OVER_IP and TCP_TUNN_WEB in the environment stand for the options of that name where
+those are not given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
 
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =

@@ -31,12 +31,10 @@ pub(super) fn tcp_address() -> impl TypedValueParser<Value = Address> {
     })
 }
 
-/// An address that a browser can connect to.
+/// An address to answer HTTP on.
 pub(super) fn http_address() -> impl TypedValueParser<Value = Address> {
     address().try_map(|address| match address {
-        Address::Unix(_) => {
-            Err("a browser needs a TCP address (expected one such as '127.0.0.1:0')")
-        }
+        Address::Unix(_) => Err("HTTP needs a TCP address (expected one such as '127.0.0.1:0')"),
         other => Ok(other),
     })
 }

@@ -33,8 +33,8 @@ pub(super) struct LookArgs {
 
     /// Serve metrics for Prometheus at this address
     ///
-    /// Serve metrics for Prometheus at this address, such as 127.0.0.1:9090, under /metrics. Anybody
-    /// who can connect to it can read them.
+    /// Serve metrics for Prometheus at this address, such as 127.0.0.1:9090, under /metrics. Who
+    /// can connect to it can read them.
     #[arg(long, value_name = "ADDR", value_parser = http_address(), hide_short_help = true)]
     metrics: Option<Address>,
 

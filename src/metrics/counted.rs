@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{Build, End, SinkName, Way};
-use super::{MetricsOptions, Sample};
+use super::options::{MetricsOptions, Sample};
 use crate::event::{BothTotals, ConnectionId, Direction, Endpoint, Event, EventKind, Timestamp};
 
 /// Upper bounds of the time that connects take, in seconds.

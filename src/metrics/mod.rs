@@ -5,6 +5,7 @@
 
 mod counted;
 mod labels;
+mod options;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -18,34 +19,15 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+pub use self::options::{MetricsOptions, Sample};
+
 use self::counted::{Counted, Format};
-use crate::event::{Endpoint, Event, Progress};
-use crate::sink::{Interest, Sink, SinkStats};
+use crate::event::Event;
+use crate::sink::{Interest, Sink};
 use crate::web::server::Server;
 
 /// How long a scrape under way may take at the end.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How a tunnel and what belongs to it are called.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct MetricsOptions {
-    /// The names of tunnels, by the addresses on which they listen: the label `tunnel`.
-    pub tunnels: Vec<(Endpoint, String)>,
-    /// The name for connections that came by none of these.
-    pub other: String,
-    /// How the tunnel talks to the kernel: a label of `tcp_tunn_build_info`.
-    pub backend: String,
-}
-
-/// What is asked at each scrape.
-#[derive(Clone, Debug, Default)]
-pub struct Sample {
-    /// The connections that are open.
-    pub open: Vec<Progress>,
-    /// The sinks.
-    pub sinks: Vec<SinkStats>,
-}
 
 /// A sink that counts, and tells Prometheus what it has counted.
 pub struct MetricsSink {

@@ -3,6 +3,7 @@
 mod access;
 mod data;
 mod events;
+mod metrics;
 mod page;
 mod tls;
 

@@ -101,7 +101,8 @@ export class Conversation {
   }
 
   #build() {
-    const facts = el("div", "facts", el("h2"), el("p"), el("p", "bad"));
+    const close = button("Close", () => this.onClose());
+    const facts = el("div", "facts", el("h2"), close, el("p"), el("p", "bad"));
     const texts = button("Text", () => this.#setHex(false));
     const hexes = button("Hex", () => this.#setHex(true));
     const plain = button("Plaintext", () => this.#setView("plain"));
@@ -117,9 +118,9 @@ export class Conversation {
       if (event.key === "Enter") this.#jump(side.value, offset.value);
     });
     const go = button("Go", () => this.#jump(side.value, offset.value));
-    const close = button("Close", () => this.onClose());
     const bar = el("div", "bar", texts, hexes, plain, wire,
-      el("label", "", "Copy as "), format, el("span", "grow"), side, offset, go, close);
+      el("span", "group", "Copy as ", format), el("span", "grow"),
+      el("span", "group", side, offset, go));
     const turns = el("div");
     turns.id = "turns";
     turns.tabIndex = 0;
@@ -133,7 +134,7 @@ export class Conversation {
 
   #tellFacts() {
     const row = this.#row;
-    const [title, details, warning] = this.#parts.facts.children;
+    const [title, , details, warning] = this.#parts.facts.children;
     const client = row.process ? `${row.process.name} (${row.process.pid})` : row.client;
     title.textContent = `${row.conn}: ${name(client)} → ${name(row.server)}`;
     const parts = [
@@ -291,8 +292,9 @@ export class Conversation {
   }
 
   #tellTurn(turn) {
-    const at = `${turn.from} (0x${turn.from.toString(16)})`;
-    turn.about.textContent = `${turn.len.toLocaleString("en")} bytes · offset ${at} · +${span(turn.at)}`;
+    const len = turn.len.toLocaleString("en");
+    turn.about.textContent = `${len} bytes · offset ${turn.from} · +${span(turn.at)}`;
+    turn.about.title = `offset 0x${turn.from.toString(16)}`;
   }
 
   // More of a block has come.
