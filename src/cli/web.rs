@@ -21,7 +21,7 @@ const QUEUE_MAX: usize = 16 << 20;
 
 /// What can be looked at by HTTP.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Look options")]
+#[command(next_help_heading = "Console and page options")]
 pub(super) struct LookArgs {
     /// Show connections and their data on a live page at this address
     ///

@@ -11,6 +11,7 @@ mod download;
 mod feed;
 mod guard;
 mod json;
+mod limited;
 mod query;
 mod refusal;
 mod rows;

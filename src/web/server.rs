@@ -10,6 +10,8 @@ use axum::Router;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
+use super::limited::Limited;
+
 /// Threads for what takes long, such as a download.
 const BLOCKING_THREADS: usize = 4;
 
@@ -35,7 +37,7 @@ impl Server {
             let served = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let stopped = async { drop(stopped.await) };
-                axum::serve(listener, router).with_graceful_shutdown(stopped).await
+                axum::serve(Limited::new(listener), router).with_graceful_shutdown(stopped).await
             });
             if let Err(error) = served {
                 let name = std::thread::current().name().unwrap_or_default().to_owned();
