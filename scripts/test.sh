@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 readonly PACKAGES=(
     tshark tcpdump curl wget git nginx redis-server postgresql socat openssl jq tmux iproute2
     nftables xxd python3-venv gcc libc6-dev golang-go nodejs openssh-client openssh-server
-    netcat-openbsd strace nats-server
+    netcat-openbsd strace nats-server chromium chromium-driver prometheus
 )
 # An example with this line in its head needs nothing and ends by itself, so that it is run here.
 readonly RUNNABLE='^//! Runs by itself'

@@ -86,6 +86,8 @@
 //! - `tls`: shows the plaintext of TLS, by a key log
 //!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
+//! - `web`: a live page in the browser ([`web`]), and metrics for Prometheus ([`metrics`]); enables
+//!   `capture`;
 //! - `cli`: the command line; enables all the others;
 //! - `fleet`: captures of many hosts in one place, by NATS ([`fleet`]); not on by default.
 //!
@@ -127,6 +129,8 @@ pub mod guide;
 pub mod ingress;
 #[cfg(feature = "run")]
 pub mod launch;
+#[cfg(feature = "web")]
+pub mod metrics;
 mod net;
 pub mod os_error;
 #[cfg(feature = "capture")]
@@ -138,3 +142,5 @@ pub mod tls;
 pub mod transform;
 pub mod tunnel;
 pub mod verdict;
+#[cfg(feature = "web")]
+pub mod web;

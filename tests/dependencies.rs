@@ -61,7 +61,7 @@ fn feature_brings_only_its_own_dependencies() {
         dependencies.iter().filter(|(_, value)| value.contains("optional = true")).collect();
     let all = &enabled(&features, "cli") | &enabled(&features, "fleet");
     assert!(all.len() == optional.len(), "'cli' and 'fleet' are all features");
-    for feature in ["", "capture", "compress", "console", "run", "tls", "cli", "fleet"] {
+    for feature in ["", "capture", "compress", "console", "run", "tls", "web", "cli", "fleet"] {
         let tree = tree(feature);
         let wanted = if feature.is_empty() { BTreeSet::new() } else { enabled(&features, feature) };
         for (name, _) in &optional {

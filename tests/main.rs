@@ -70,3 +70,5 @@ mod unix_sockets;
 #[cfg(feature = "cli")]
 mod usage;
 mod verdict;
+#[cfg(feature = "cli")]
+mod web;

@@ -28,12 +28,13 @@ fn readme() -> String {
     document("README.md")
 }
 
-/// The paths of the README and of all of `docs`, in order.
+/// The paths of the README and of all documents in `docs`, in order.
 fn paths() -> Vec<String> {
     let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
     let mut docs: Vec<_> =
         folder.map(|entry| format!("docs/{}", name(entry).to_str().unwrap())).collect();
+    docs.retain(|path| path.ends_with(".md"));
     docs.sort();
     assert!(docs.len() > 5, "{docs:?}");
     docs.insert(0, "README.md".to_owned());

@@ -140,6 +140,8 @@ const LAYERS: &[&str] = &[
     "sink",
     "capture",
     "console",
+    "web",
+    "metrics",
     "tunnel",
     "fleet",
     "guide",

@@ -21,6 +21,7 @@ use super::ranges::{self, number, time};
 use super::run_args;
 use super::tls::TlsArgs;
 use super::values::{address, target};
+use super::web::WebArgs;
 
 /// Where to begin.
 pub(super) const EXAMPLES: &str =
@@ -40,9 +41,9 @@ ADDR is IP:PORT, [IPv6]:PORT, HOST:PORT or unix:/path. PORT alone means 127.0.0.
 all addresses. --to takes URLs, too, such as https://example.com. Port 0 listens on any free port.
 DUR is a duration such as 90s or 1h30m, SIZE a number of bytes such as 100MB or 64MiB.
 
-TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP and
-TCP_TUNN_PCAP_OVER_IP in the environment stand for the options of that name where those are not
-given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
+TCP_TUNN_FROM, TCP_TUNN_TO, TCP_TUNN_CONSOLE, TCP_TUNN_TIME, TCP_TUNN_PCAP,
+TCP_TUNN_PCAP_OVER_IP and TCP_TUNN_WEB in the environment stand for the options of that name where
+those are not given. NO_COLOR, CLICOLOR and CLICOLOR_FORCE are honored.";
 
 /// What is answered without a tunnel.
 const ANSWERS: [&str; 5] =
@@ -97,6 +98,9 @@ pub(crate) struct Args {
     pub(super) tls: TlsArgs,
 
     #[command(flatten)]
+    pub(super) look: LookArgs,
+
+    #[command(flatten)]
     pub(super) filter: FilterArgs,
 
     #[command(flatten)]
@@ -109,7 +113,7 @@ pub(crate) struct Args {
     pub(super) sinks: SinkArgs,
 
     #[command(flatten)]
-    pub(super) look: LookArgs,
+    pub(super) web: WebArgs,
 
     #[cfg(feature = "fleet")]
     #[command(flatten)]

@@ -220,7 +220,8 @@ impl CaptureArgs {
         Ok(Some((address, sink)))
     }
 
-    fn options(&self, tls: &TlsArgs, look: &LookArgs) -> PcapngOptions {
+    /// How a capture is made.
+    pub(super) fn options(&self, tls: &TlsArgs, look: &LookArgs) -> PcapngOptions {
         let mut options = PcapngOptions::default();
         options.legs = match self.legs {
             Legs::Direct => packet::Legs::Direct,

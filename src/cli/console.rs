@@ -22,7 +22,7 @@ use super::stdio::Patient;
 
 /// What people and programs read while it happens.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Console options")]
+#[command(next_help_heading = "Console and page options")]
 pub(super) struct ConsoleArgs {
     /// hexdump, text, json, raw or none [default: hexdump]
     ///

@@ -8,6 +8,8 @@ use tcp_tunn::capture::CaptureStats;
 use tcp_tunn::sink::SinkReport;
 use tcp_tunn::tunnel::{ChosenIo, Counts, Handle, Stats, Summary};
 
+use super::web::PAGE;
+
 /// What the captures hold. Where there are two they show the same.
 #[derive(Clone, Default)]
 pub(super) struct Captures(pub(super) Vec<CaptureStats>);
@@ -135,7 +137,8 @@ fn short(stats: &Stats, rates: Rates, captured: Option<u64>) -> String {
         format!("<- {}/s", HumanBytes(rates.to_client)),
     ];
     parts.extend(captured.map(|bytes| format!("{} captured", HumanBytes(bytes))));
-    let dropped = stats.sinks.iter().map(|sink| sink.dropped_bytes).sum();
+    let outputs = stats.sinks.iter().filter(|sink| sink.name != PAGE);
+    let dropped = outputs.map(|sink| sink.dropped_bytes).sum();
     parts.push(format!("{} dropped", HumanBytes(dropped)));
     parts.join(", ")
 }
@@ -147,7 +150,9 @@ fn open(counts: &Counts) -> u64 {
 /// What a tunnel did, when it has ended, and why it did so by epoll where it had to.
 pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> String {
     let counts = &summary.counts;
-    let sum = |of: fn(&SinkReport) -> u64| summary.sinks.iter().map(of).sum::<u64>();
+    // What the page misses is told apart: no output lacks it.
+    let outputs = || summary.sinks.iter().filter(|sink| sink.name != PAGE);
+    let sum = |of: fn(&SinkReport) -> u64| outputs().map(of).sum::<u64>();
     let dropped = sum(|sink| sink.dropped_bytes);
     let (sent, answered) = (sum(|sink| sink.dropped_to_server), sum(|sink| sink.dropped_to_client));
     let by_direction = match dropped {
@@ -161,9 +166,11 @@ pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> 
         counted(captures.largest(CaptureStats::packets).unwrap_or_default(), "packet", ""),
         counted(dropped, "byte", by_direction),
     ];
+    let page = summary.sinks.iter().find(|sink| sink.name == PAGE && sink.dropped_bytes > 0);
+    let page = page.map(|page| counted(page.dropped_bytes, "byte", " missed by the page"));
     let rejected = (counts.rejected > 0).then(|| format!("{} rejected", counts.rejected));
     let io = io.why.as_ref().map(|why| format!("io {}: {why}", io.backend));
-    figures.into_iter().chain(rejected).chain(io).collect::<Vec<_>>().join(", ")
+    figures.into_iter().chain(page).chain(rejected).chain(io).collect::<Vec<_>>().join(", ")
 }
 
 fn counted(count: u64, what: &str, how: impl Display) -> String {

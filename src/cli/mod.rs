@@ -29,6 +29,7 @@ mod tls_ending;
 mod tls_mode;
 pub(crate) mod usage;
 mod values;
+mod web;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

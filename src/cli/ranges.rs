@@ -11,7 +11,7 @@ use tcp_tunn::packet::SegmentSize;
 use tcp_tunn::tunnel::ranges::{
     KEEPALIVE, MAX_CONNECTIONS, SAMPLE, SHUTDOWN_TIMEOUT, TIMEOUT, WORKERS,
 };
-use tcp_tunn::{capture, sink};
+use tcp_tunn::{capture, sink, web};
 
 /// What a value is, and so how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub(super) const RANGES: [Range; 20] = [
     Range::count("workers", "", &WORKERS),
     Range::bytes("sink-buffer", "", &sink::BUFFER_BYTES),
     Range::time("sample", "", &SAMPLE),
+    Range::bytes("web-buffer", "", &web::BUFFER_BYTES),
 ];
 
 /// Each such option of `tcp_tunn collect`.

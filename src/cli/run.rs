@@ -111,6 +111,12 @@ fn tell_where(tunnel: &Tunnel, attached: &Attached) {
     if let Some(address) = &attached.pushed_to {
         tell(format_args!("capture pushed to {address}"));
     }
+    if let Some((address, token)) = &attached.page {
+        tell(format_args!("web on http://{}/?token={token}", from_here(*address)));
+    }
+    if let Some(address) = attached.metrics {
+        tell(format_args!("metrics on http://{}/metrics", from_here(address)));
+    }
 }
 
 /// Where this machine reaches what listens on `address`.
@@ -180,6 +186,9 @@ struct Attached {
     over_ip: Option<SocketAddr>,
     /// The collector that the capture goes to.
     pushed_to: Option<String>,
+    /// The page's address and token.
+    page: Option<(SocketAddr, String)>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Makes the sinks. Only now that the tunnel listens, and files last: a port in use leaves no
@@ -196,6 +205,16 @@ fn attach_sinks(tunnel: &mut Tunnel, args: &Args) -> anyhow::Result<Attached> {
         } else {
             tunnel.add_sink(options, console.sink);
         }
+    }
+    if let Some((options, sink)) = args.web.page(args.capture.options(&args.tls, &args.look))? {
+        attached.page = Some((sink.address(), sink.token().to_owned()));
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
+    }
+    if let Some((options, sink)) = args.web.metrics(tunnel, !args.program.is_empty())? {
+        attached.metrics = Some(sink.address());
+        attached.to_stdout.push(false);
+        tunnel.add_sink(options, sink);
     }
     // Before the file: a port in use must not cost the capture that the file has held so far.
     let options = named("the capture over IP".to_owned());

@@ -40,6 +40,14 @@ fn only_tcp(address: Address, who: &str) -> Result<Address, String> {
     }
 }
 
+/// An address to answer HTTP on.
+pub(super) fn http_address() -> impl TypedValueParser<Value = Address> {
+    address().try_map(|address| match address {
+        Address::Unix(_) => Err("HTTP needs a TCP address (expected one such as '127.0.0.1:0')"),
+        other => Ok(other),
+    })
+}
+
 fn problem(error: AddressError) -> String {
     error.problem().to_string()
 }

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use tcp_tunn::{
-    capture, console, event, ingress, launch, os_error, packet, sink, tls, transform, tunnel,
-    verdict,
+    capture, console, event, ingress, launch, metrics, os_error, packet, sink, tls, transform,
+    tunnel, verdict, web,
 };
 
 /// Whether a type has a trait. An inherent constant that applies is chosen before that of a trait.
@@ -78,6 +78,7 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         ingress::ViaConnected, ingress::ViaError, ingress::ViaHandshake, ingress::ViaProblem,
         launch::Attempt, launch::Child, launch::Command, launch::LaunchError, launch::Mechanism,
         launch::Process, launch::Request,
+        metrics::MetricsOptions, metrics::MetricsSink, metrics::Sample,
         os_error::Sentence<'static>,
         packet::ConversationConfig, packet::Conversations, packet::Interface, packet::Legs,
         packet::Packet<'static>, packet::SegmentSize, packet::SegmentSizeError,
@@ -101,6 +102,7 @@ pub(super) fn of_public_types() -> BTreeMap<String, Vec<&'static str>> {
         tunnel::RingError, tunnel::RunError, tunnel::Stats, tunnel::Summary, tunnel::Target,
         tunnel::Tunnel,
         verdict::Judge,
+        web::WebOptions, web::WebSink,
     ]
 }
 

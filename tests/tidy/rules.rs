@@ -19,6 +19,8 @@ const ONLY: &[(&[&str], &[&str])] = &[
     (&["etherparse"], &["src/packet/"]),
     (&["pcap_file"], &["src/capture/"]),
     (&["async_nats", "crate::fleet"], &["src/fleet/"]),
+    (&["axum"], &["src/web/", "src/metrics/"]),
+    (&["prometheus_client"], &["src/metrics/"]),
     (
         &["anyhow", "clap", "clap_complete", "clap_mangen", "tracing_subscriber"],
         &["src/cli/", "src/main.rs"],
@@ -61,14 +63,14 @@ const NEVER: &[(&[&str], &[&str])] = &[
     ),
     (
         &["crate::tunnel", "tcp_tunn::tunnel"],
-        &["src/sink", "src/capture", "src/console", "src/fleet"],
+        &["src/sink", "src/capture", "src/console", "src/web", "src/metrics", "src/fleet"],
     ),
     (&["crate::tunnel", "crate::sink", "std::net"], &["src/transform"]),
     (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/net"]),
     (&["crate::sink", "crate::tunnel", "crate::transform"], &["src/ingress"]),
     (&["crate::event", "crate::sink", "crate::tunnel", "crate::transform"], &["src/launch"]),
     (
-        &["crate::console", "crate::capture", "ConsoleSink", "PcapngSink", "crate::packet"],
+        &["crate::console", "crate::capture", "crate::web", "crate::metrics", "crate::packet"],
         &["src/tunnel"],
     ),
 ];
@@ -157,6 +159,8 @@ fn broken_rule_is_found() {
         ("src/capture/mod.rs", "use crate::tunnel::Limits;", "tunnel has no place"),
         ("src/sink/mod.rs", "use crate::{event, tunnel};", "tunnel has no place"),
         ("src/tunnel/run.rs", "use crate::capture::PcapngSink;", "capture has no place"),
+        ("src/tunnel/run.rs", "use crate::web::WebSink;", "crate::web has no place"),
+        ("src/console/mod.rs", "use axum::Router;", "axum belongs in src/web/"),
         ("src/net/mod.rs", "use crate::event::Event;", "crate::event has no place"),
         ("src/transform/mod.rs", "use std::net::TcpStream;", "std::net has no place"),
         ("src/ingress/via.rs", "use std::net::TcpStream;", "TcpStream has no place"),
