@@ -211,7 +211,11 @@ impl CaptureArgs {
     }
 
     /// Starts to send the capture to a collector, if that is asked for; with its address.
-    pub(super) fn push(&self, tls: &TlsArgs, look: &LookArgs) -> anyhow::Result<Option<(String, PcapPushSink)>> {
+    pub(super) fn push(
+        &self,
+        tls: &TlsArgs,
+        look: &LookArgs,
+    ) -> anyhow::Result<Option<(String, PcapPushSink)>> {
         let Some(address) = self.push.as_ref().map(Address::to_string) else { return Ok(None) };
         let sink = PcapPushSink::new(&address, self.options(tls, look)).map_err(|error| {
             let hint = "are there too many threads?";

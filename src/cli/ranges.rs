@@ -38,7 +38,7 @@ const POSITIVE: RangeInclusive<u64> = 1..=u64::MAX;
 const SEGMENT_SIZE: RangeInclusive<u64> = SegmentSize::MIN as u64..=SegmentSize::MAX as u64;
 
 /// Each option whose value is a number or begins with one.
-pub(super) const RANGES: [Range; 20] = [
+pub(super) const RANGES: [Range; 21] = [
     Range::bytes("max-print", "", &POSITIVE),
     Range::count("connection", "", &POSITIVE),
     Range::bytes("segment-size", "", &SEGMENT_SIZE),

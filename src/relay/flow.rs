@@ -41,6 +41,8 @@ pub(super) struct Flow<P> {
     /// What its transform still wants done.
     pub(super) steps: VecDeque<Step<P>>,
     pub(super) is_transformed: bool,
+    /// Whether the other direction has released it since its transform was last given something.
+    pub(super) is_released: bool,
     /// Whether its transform has ended the direction before its sender did.
     pub(super) is_cut: bool,
 }
@@ -52,6 +54,7 @@ impl<P> Flow<P> {
             source: Source::Open,
             steps: VecDeque::new(),
             is_transformed,
+            is_released: false,
             is_cut: false,
         }
     }

@@ -151,7 +151,7 @@ impl<P: Payload> Relay<P> {
         if flow.is_cut {
             self.read_or_end(direction, now, out);
         } else if flow.is_transformed {
-            flow.stage = Stage::Transforming;
+            (flow.stage, flow.is_released) = (Stage::Transforming, false);
             out.push_back(Action::Transform { direction, payload: Some(payload) });
         } else {
             self.send(direction, direction.receiver(), Output::Bytes(payload), now, out);
@@ -207,6 +207,7 @@ impl<P: Payload> Relay<P> {
                     self.release(!direction, now, out);
                     continue;
                 }
+                Step::Hold if self.flow(direction).is_released => continue,
                 Step::Hold => self.flow(direction).stage = Stage::Holding,
                 Step::Delay(delay) => {
                     self.flow(direction).stage = Stage::Delaying { until: now + delay };
@@ -221,8 +222,9 @@ impl<P: Payload> Relay<P> {
         self.read_or_end(direction, now, out);
     }
 
-    /// Lets a direction go on that holds.
+    /// Lets a direction go on that holds, or is about to.
     fn release(&mut self, direction: Direction, now: Duration, out: &mut Actions<P>) {
+        self.flow(direction).is_released = true;
         if matches!(self.flow(direction).stage, Stage::Holding) {
             self.next_step(direction, now, out);
         }

@@ -23,8 +23,7 @@ pub(crate) struct Subject {
     pub(crate) not_after: i64,
 }
 
-/// Whose a certificate is, who vouches for it and for how long, in one line; what it is not, where it
-/// is damaged.
+/// Whose a certificate is, who vouches for it and for how long, in one line.
 pub(crate) fn describe(der: &[u8]) -> String {
     let Ok(certificate) = Certificate::from_der(der) else {
         return "a certificate that is damaged".to_owned();

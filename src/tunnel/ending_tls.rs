@@ -42,15 +42,13 @@ impl TlsEnding {
 /// What a session wants done, as steps of the transform of the direction that it was given
 /// something of.
 pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> {
-    let Effects { to: [to_client, to_server], ends, told, resets, holds_client } = effects;
+    let Effects { to: [to_client, to_server], ends, told, resets, holds } = effects;
     let (forward, reply) = match direction {
         Direction::ClientToServer => (to_server, to_client),
         Direction::ServerToClient => (to_client, to_server),
     };
     let mut steps: Vec<_> = told.into_iter().map(Step::Tell).collect();
-    if direction == Direction::ServerToClient {
-        steps.push(Step::Release);
-    }
+    steps.push(Step::Release);
     steps.push(Step::Reply(Chunk::Bytes(reply.freeze())));
     steps.push(Step::Forward(Chunk::Bytes(forward.freeze())));
     if ends[direction.receiver() as usize] {
@@ -59,7 +57,7 @@ pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> 
     if resets {
         steps.push(Step::Reset);
     }
-    if direction == Direction::ClientToServer && holds_client {
+    if holds {
         steps.push(Step::Hold);
     }
     steps

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -127,6 +127,22 @@ impl Server {
         Self::start(command, "event method", socket, Signal::TERM)
     }
 
+    /// Python's web server with TLS, on TCP, for the files in `folder`.
+    pub(crate) fn python_with_tls(folder: &Path) -> Self {
+        make_certificate(folder);
+        let serve = "import http.server, ssl, sys\n\
+                     h = http.server.SimpleHTTPRequestHandler\n\
+                     s = http.server.ThreadingHTTPServer(('127.0.0.1', 0), h)\n\
+                     c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+                     c.load_cert_chain('cert.pem', 'key.pem')\n\
+                     s.socket = c.wrap_socket(s.socket, server_side=True)\n\
+                     print('Serving at port', s.server_port, 'now', flush=True)\n\
+                     s.serve_forever()";
+        let mut command = Command::new("python3");
+        command.args(["-c", serve]).current_dir(folder);
+        Self::start(command, "Serving at port", PathBuf::new(), Signal::TERM)
+    }
+
     /// Redis, on a unix socket whose name ends in its port.
     pub(crate) fn redis(folder: &Path) -> Self {
         let socket = folder.join("redis.6379");
@@ -152,6 +168,31 @@ impl Server {
         let socket = folder.join(".s.PGSQL.5432");
         // SIGTERM would wait for its clients.
         Self::start(command, "ready to accept connections", socket, Signal::INT)
+    }
+
+    /// The same on TCP, for clients that ask for TLS, too.
+    pub(crate) fn postgres_with_tls(folder: &Path) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        make_certificate(folder);
+        // Its data are made, and stay.
+        drop(Self::postgres(folder));
+        if geteuid().is_root() {
+            let owner = fs::metadata(folder).unwrap();
+            chown(folder.join("key.pem"), Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let mut command = Command::new(postgres_program("postgres"));
+        as_postgres(&mut command, folder);
+        let port = format!("port={}", free.port());
+        let [certificate, key] = [("cert", "cert.pem"), ("key", "key.pem")]
+            .map(|(what, name)| format!("ssl_{what}_file={}", folder.join(name).display()));
+        command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+        for setting in ["listen_addresses=127.0.0.1", &port, "ssl=on", &certificate, &key] {
+            command.args(["-c", setting]);
+        }
+        let mut server =
+            Self::start(command, "ready to accept connections", PathBuf::new(), Signal::INT);
+        server.address = free.to_string();
+        server
     }
 }
 

@@ -332,3 +332,88 @@ fn program_that_is_run_trusts_the_authority() {
         assert_shown(&shown, &["[1] -> GET / HTTP/1.1\n", "[1] <- HTTP/1.0 200 ok\n"]);
     }
 }
+
+#[test]
+fn postgresql_is_intercepted() {
+    let folder = tempdir().unwrap();
+    let server = Server::postgres_with_tls(folder.path());
+    let home = tempdir().unwrap();
+    let authority = home.path().join("ca");
+    let args = ["--from", "127.0.0.1:0", "--to", &server.address, "--tls", "intercept"];
+    let options = ["--tls-insecure", "--tls-ca", authority.to_str().unwrap()];
+    let tunnel = Process::start(&[&args[..], &options, &TEXT].concat());
+    let port = tunnel.addresses[0].port();
+    let to = format!("host=127.0.0.1 port={port} user=postgres sslmode=require");
+    let ran = Command::new("psql").args([&to, "-Atc", "SELECT 6 * 7"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "42\n", "{ran:?}");
+    let shown = String::from_utf8_lossy(&tunnel.stop().stdout).into_owned();
+    assert_shown(&shown, &["<- S", "[1] TLS 1.3 ", "SELECT 6 * 7"]);
+}
+
+#[test]
+fn clone_by_git_is_shown_under_each_way() {
+    let folder = tempdir().unwrap();
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=me", "-c", "user.email=me@here"]).args(args);
+        let ran = command.current_dir(folder.path()).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    };
+    git(&["init", "-q", "--bare", "there.git"]);
+    git(&["clone", "-q", "there.git", "work"]);
+    git(&["-C", "work", "commit", "-q", "--allow-empty", "-m", "first"]);
+    git(&["-C", "work", "push", "-q", "origin", "HEAD:main"]);
+    git(&["-C", "there.git", "symbolic-ref", "HEAD", "refs/heads/main"]);
+    git(&["-C", "there.git", "update-server-info"]);
+    let server = Server::python_with_tls(folder.path());
+    let url = format!("https://{}/there.git", server.address);
+    let (authority, trust) = (folder.path().join("ca"), folder.path().join("cert.pem"));
+    let ca = ["--tls-ca", authority.to_str().unwrap(), "--tls-trust", trust.to_str().unwrap()];
+    let intercept = [&TEXT[..], &["--tls", "intercept"], &ca].concat();
+    let decrypt = [&TEXT[..], &["--tls", "decrypt"]].concat();
+    let trusted = format!("http.sslCAInfo={}", trust.display());
+    for (name, options, trusted) in
+        [("one", intercept, "a.b=c"), ("two", decrypt, trusted.as_str())]
+    {
+        let to = folder.path().join(name);
+        let clone = ["git", "-c", trusted, "clone", "-q", &url, to.to_str().unwrap()];
+        let (ran, shown) = super::run(&options, &clone);
+        assert!(ran.status.success(), "{ran:?}\n{shown}");
+        assert!(to.join(".git").exists());
+        assert_shown(&shown, &["-> GET /there.git/info/refs?service=git-upload-pack HTTP/1.1"]);
+    }
+}
+
+const GO: &str = r#"package main
+
+import ("crypto/tls"; "fmt"; "io"; "os")
+
+func main() {
+	c, err := tls.Dial("tcp", os.Args[1], &tls.Config{ServerName: "localhost"})
+	if err != nil { fmt.Println(err); os.Exit(3) }
+	fmt.Fprintf(c, "GET / HTTP/1.0\r\n\r\n")
+	b, err := io.ReadAll(c)
+	fmt.Println(len(b) > 0, err)
+}
+"#;
+
+#[test]
+fn static_go_program_trusts_the_authority() {
+    let folder = tempdir().unwrap();
+    let (source, program) = (folder.path().join("main.go"), folder.path().join("main"));
+    fs::write(&source, GO).unwrap();
+    // Kept, because Go's libraries take long to compile.
+    let cache = concat!(env!("CARGO_MANIFEST_DIR"), "/target/go-cache");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program).arg(&source);
+    build.env("CGO_ENABLED", "0").env("GOCACHE", cache).env("HOME", folder.path());
+    let built = build.output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let server = Server::openssl(folder.path());
+    let (authority, trust) = (folder.path().join("ca"), folder.path().join("cert.pem"));
+    let ca = ["--tls", "intercept", "--tls-ca", authority.to_str().unwrap()];
+    let options = [&TEXT[..], &ca, &["--tls-trust", trust.to_str().unwrap()]].concat();
+    let (ran, shown) = super::run(&options, &[program.to_str().unwrap(), &server.address]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "true <nil>\n", "{ran:?}");
+    assert_shown(&shown, &["SNI localhost", "[1] -> GET / HTTP/1.0\n"]);
+}

@@ -101,6 +101,20 @@ fn hold_waits_for_the_other_direction() {
 }
 
 #[test]
+fn hold_that_was_released_before_it_began_is_none() {
+    Dialogue::accepted()
+        .and_connected([true, true])
+        .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
+        .when(steps(ClientToServer, [forward("A"), Step::Hold]), "write server 'A'")
+        .when(says(Server, "b"), "received server 0 'b', transform server 'b'")
+        .when(steps(ServerToClient, [Step::Release]), "read server")
+        .when(takes(Server, 1), "sent client 0 'A', read client")
+        // It counts once.
+        .when(says(Client, "c"), "received client 1 'c', transform client 'c'")
+        .when(steps(ClientToServer, [Step::Hold]), "");
+}
+
+#[test]
 fn hold_ends_with_a_reset() {
     encoded()
         .when(says(Client, "a"), "received client 0 'a', transform client 'a'")

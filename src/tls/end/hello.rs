@@ -8,6 +8,8 @@ use crate::tls::find_hello::{self, HEAD_LEN};
 
 /// A hello is shorter, or it is none that can be opened.
 const HELLO_MAX: usize = 64 << 10;
+/// No client cuts its hello into more records.
+const RECORDS_MAX: usize = 16;
 /// At the beginning of what a client sends in the middle of a connection, so much has to fit.
 const DECISIVE: usize = 6;
 
@@ -19,6 +21,8 @@ const DECISIVE: usize = 6;
 #[derive(Default)]
 pub(super) struct Search {
     held: Vec<u8>,
+    /// How much of it was looked at in vain.
+    looked_at: usize,
     /// Whether the client has sent anything before what is held.
     has_spoken: bool,
     /// Whether the server has said anything since.
@@ -61,6 +65,7 @@ impl Search {
     /// Lets go of what is held.
     pub(super) fn release(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
+        self.looked_at = 0;
         self.has_spoken |= !held.is_empty();
         held
     }
@@ -73,7 +78,7 @@ impl Search {
         clear: &mut BytesMut,
     ) -> Said {
         self.held.extend_from_slice(bytes);
-        let looked = if self.may_be_hello() { look(&self.held, provider) } else { Looked::Other };
+        let looked = if self.may_be_hello() { self.look(provider) } else { Looked::Other };
         match looked {
             Looked::Incomplete => Said::Nothing,
             Looked::Other => {
@@ -87,6 +92,16 @@ impl Search {
             }
             Looked::Closed(why) => Said::Closed(std::mem::take(&mut self.held), why),
         }
+    }
+
+    /// Looks at the records that are whole, and not with every byte that comes.
+    fn look(&mut self, provider: &CryptoProvider) -> Looked {
+        let Some(whole) = whole_records(&self.held) else { return Looked::Other };
+        if self.held.len() < HEAD_LEN || whole == self.looked_at {
+            return Looked::Incomplete;
+        }
+        self.looked_at = whole;
+        look(&self.held[..whole], provider)
     }
 
     /// Whether what is held may be the beginning of a hello. In the middle of a connection a few
@@ -107,10 +122,6 @@ enum Looked {
 
 /// Reads a hello that `bytes` may begin with.
 fn look(bytes: &[u8], provider: &CryptoProvider) -> Looked {
-    // It is read once its first record is whole, and not with every byte that comes.
-    if bytes.len() < HEAD_LEN || bytes.len() < 5 + record_len(bytes) {
-        return Looked::Incomplete;
-    }
     let mut acceptor = Acceptor::default();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -127,9 +138,20 @@ fn look(bytes: &[u8], provider: &CryptoProvider) -> Looked {
     if bytes.len() > HELLO_MAX { Looked::Other } else { Looked::Incomplete }
 }
 
-/// The length that a record's header tells (RFC 8446 section 5.1).
-fn record_len(record: &[u8]) -> usize {
-    usize::from(u16::from_be_bytes([record[3], record[4]]))
+/// How long the records are together that `bytes` begin with and have whole (RFC 8446 section 5.1);
+/// `None` where there are more than a hello takes.
+fn whole_records(bytes: &[u8]) -> Option<usize> {
+    const HEADER_LEN: usize = 5;
+    let mut end = 0;
+    for _ in 0..=RECORDS_MAX {
+        let Some(header) = bytes.get(end..end + HEADER_LEN) else { return Some(end) };
+        let next = end + HEADER_LEN + usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if next > bytes.len() {
+            return Some(end);
+        }
+        end = next;
+    }
+    None
 }
 
 fn too_old(error: &rustls::Error) -> String {

@@ -26,8 +26,9 @@ pub(crate) struct Effects {
     pub(crate) told: Vec<EventKind>,
     /// Whether both sides are to be reset, behind all of that.
     pub(crate) resets: bool,
-    /// Whether nothing more is to be read from the client until the server has said something.
-    pub(crate) holds_client: bool,
+    /// Whether nothing more is to be read from the side that has just spoken until the other has
+    /// spoken, too: what it says would have to be kept.
+    pub(crate) holds: bool,
 }
 
 impl Effects {
@@ -108,6 +109,13 @@ impl Session {
             Side::Client => self.client_said(bytes, &mut effects),
             Side::Server => self.server_said(bytes, &mut effects),
         }
+        effects.holds = match (&self.state, from) {
+            (State::Open { client: Some(client), .. }, Side::Server) => client.is_handshaking(),
+            (State::Open { client: None, server: Some(server) }, Side::Client) => {
+                server.leg.is_handshaking()
+            }
+            _ => false,
+        };
         self.settle(effects)
     }
 
@@ -185,7 +193,6 @@ impl Session {
             }
             State::Open { client: None, server: Some(server) } => {
                 server.leg.send(bytes);
-                effects.holds_client = server.leg.is_handshaking();
             }
             State::Open { client: None, server: None } | State::Passing => {
                 effects.to(Side::Server).extend_from_slice(bytes);

@@ -227,6 +227,19 @@ proptest! {
     }
 
     #[test]
+    fn damaged_byte_is_no_panic_and_never_plaintext(at in 0..6000_usize) {
+        let keys = Keys::new();
+        let mut scene = intercepted(&keys, &["h2"]).damaged_after(at);
+        for side in [Client, Server, Client, Server] {
+            scene.say(side, &[7; 700]);
+        }
+        scene.shut(Client);
+        scene.shut(Server);
+        scene.end();
+        prop_assert!(scene.read.concat().iter().all(|byte| *byte == 7), "what is read was said");
+    }
+
+    #[test]
     fn what_is_no_tls_passes_unchanged(
         said in proptest::collection::vec(
             (any::<bool>(), proptest::collection::vec(any::<u8>(), 1..60)),

@@ -130,6 +130,8 @@ pub(super) struct Scene {
     pub(super) is_held: bool,
     /// How many bytes are handed on at once.
     cut: usize,
+    /// How many bytes pass until one is damaged.
+    damaged_in: Option<usize>,
 }
 
 impl Scene {
@@ -157,6 +159,7 @@ impl Scene {
             is_reset: false,
             is_held: false,
             cut: 1 << 16,
+            damaged_in: None,
         };
         let effects = scene.session.start();
         scene.perform(effects);
@@ -166,6 +169,12 @@ impl Scene {
     /// Hands on this many bytes at once from now on.
     pub(super) fn in_pieces_of(mut self, cut: usize) -> Self {
         self.cut = cut;
+        self
+    }
+
+    /// Damages the byte that comes after this many.
+    pub(super) fn damaged_after(mut self, bytes: usize) -> Self {
+        self.damaged_in = Some(bytes);
         self
     }
 
@@ -213,6 +222,13 @@ impl Scene {
 
     /// Gives bytes of a side's wire to the session, in pieces.
     pub(super) fn hand_on(&mut self, side: Side, wire: &[u8]) {
+        let mut wire = wire.to_vec();
+        if let Some(left) = self.damaged_in {
+            if let Some(byte) = wire.get_mut(left) {
+                *byte ^= 0x55;
+            }
+            self.damaged_in = left.checked_sub(wire.len());
+        }
         for piece in wire.chunks(self.cut) {
             let effects = self.session.receive(side, piece);
             self.perform(effects);
@@ -222,7 +238,7 @@ impl Scene {
     fn perform(&mut self, effects: Effects) {
         self.told.extend(effects.told);
         self.is_reset |= effects.resets;
-        self.is_held = effects.holds_client;
+        self.is_held = effects.holds;
         for side in [Side::Client, Side::Server] {
             self.take(side, &effects.to[side as usize]);
             self.is_shut[side as usize] |= effects.ends[side as usize];
@@ -236,7 +252,7 @@ impl Scene {
             return read.extend_from_slice(wire);
         };
         while !wire.is_empty() {
-            if tls.read_tls(&mut wire).unwrap() == 0 {
+            if !matches!(tls.read_tls(&mut wire), Ok(1..)) {
                 break;
             }
             match tls.process_new_packets() {
