@@ -223,6 +223,10 @@ impl Secrets {
         if self.closed.len() > CLOSED_MAX
             && let Some(oldest) = self.closed.pop_front()
         {
+            #[cfg(feature = "tls")]
+            if self.are_told {
+                self.keylog.forget(&oldest);
+            }
             self.written.remove(&oldest);
         }
     }

@@ -112,7 +112,7 @@ impl TlsArgs {
             None | Some(TlsMode::Decrypt) => self.follow_program(program),
             Some(TlsMode::Intercept) => {
                 for (name, path) in self.ending.store()?.variables()? {
-                    program.set(name, &std::path::absolute(path)?);
+                    program.set(name, &path);
                 }
                 Ok(())
             }

@@ -167,8 +167,11 @@ impl TlsEndingArgs {
 
 /// The store in a directory, or the user's own.
 pub(super) fn store(folder: Option<&Path>) -> anyhow::Result<AuthorityStore> {
-    let made = folder.map(|folder| Ok(AuthorityStore::new(folder)));
-    Ok(made.unwrap_or_else(AuthorityStore::of_user)?)
+    match folder {
+        // What programs are told must hold in other folders, too.
+        Some(folder) => Ok(AuthorityStore::new(std::path::absolute(folder)?)),
+        None => Ok(AuthorityStore::of_user()?),
+    }
 }
 
 /// A certificate and its key, which may stand in the same file.
@@ -177,7 +180,8 @@ fn identity(certificate: &Path, key: Option<&Path>) -> anyhow::Result<Identity> 
     let key_path = key.unwrap_or(certificate);
     let key = Zeroizing::new(read(key_path)?);
     Identity::from_pem(&chain, &key).map_err(|error| {
-        let path = if error == PemError::NoKey { key_path } else { certificate };
+        let is_of_key = matches!(error, PemError::NoKey | PemError::DamagedKey);
+        let path = if is_of_key { key_path } else { certificate };
         anyhow::Error::new(error).context(of_no_use(path))
     })
 }

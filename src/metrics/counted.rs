@@ -10,13 +10,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{Build, End, SinkName, Way};
+use super::labels::{Build, End, LegName, SinkName, Way};
 use super::options::{MetricsOptions, Sample};
-use crate::event::{BothTotals, ConnectionId, Direction, Endpoint, Event, EventKind, Timestamp};
+use crate::event::{
+    BothTotals, ConnectionId, Direction, Endpoint, Event, EventKind, Info, Timestamp,
+};
 
 /// Upper bounds of the time that connects take, in seconds.
 const CONNECT_SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper bounds of round-trip times, in seconds.
+const RTT_SECONDS: [f64; 12] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// Two formats of the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub(super) struct Counted {
     dropped: Family<SinkName, Counter>,
     queued: Family<SinkName, Gauge>,
     connect_seconds: Histogram,
+    rtt_seconds: Family<LegName, Histogram, fn() -> Histogram>,
+    retransmits: Family<LegName, Counter>,
     open_fds: Gauge,
     /// Of the tunnels, by their listeners.
     names: Vec<(Endpoint, String)>,
@@ -50,6 +58,8 @@ struct Open {
     tunnel: String,
     /// What was counted of it so far.
     counted: BothTotals,
+    /// The segments that each leg was known to have sent again, by side.
+    retransmits: [u64; 2],
 }
 
 impl Counted {
@@ -63,6 +73,8 @@ impl Counted {
             dropped: Family::default(),
             queued: Family::default(),
             connect_seconds: Histogram::new(CONNECT_SECONDS),
+            rtt_seconds: Family::new_with_constructor(|| Histogram::new(RTT_SECONDS)),
+            retransmits: Family::default(),
             open_fds: Gauge::default(),
             names: options.tunnels,
             other: options.other,
@@ -104,6 +116,18 @@ impl Counted {
             Unit::Seconds,
             self.connect_seconds.clone(),
         );
+        let registry = self.registry.sub_registry_with_prefix("tcp_tunn");
+        registry.register_with_unit(
+            "tcp_rtt",
+            "Round-trip times of open connections, at each sample",
+            Unit::Seconds,
+            self.rtt_seconds.clone(),
+        );
+        registry.register(
+            "tcp_retransmits",
+            "Segments that were sent again",
+            self.retransmits.clone(),
+        );
         self.registry.register(
             "process_open_fds",
             "Number of open file descriptors",
@@ -118,8 +142,9 @@ impl Counted {
                 self.connections.inc();
                 self.active.inc();
                 let tunnel = self.name(&open.listener).to_owned();
-                let counted = BothTotals::default();
-                self.open.insert(event.connection, Open { at: event.time, tunnel, counted });
+                let (counted, retransmits) = (BothTotals::default(), [0; 2]);
+                let open = Open { at: event.time, tunnel, counted, retransmits };
+                self.open.insert(event.connection, open);
             }
             EventKind::Connected(_) => {
                 if let Some(open) = self.open.get(&event.connection) {
@@ -127,6 +152,7 @@ impl Counted {
                     self.connect_seconds.observe(nanos as f64 / 1e9);
                 }
             }
+            EventKind::Info(info) => self.info(event.connection, info),
             EventKind::Close { reason, totals } => {
                 let by = reason.by().map_or("tunnel", |side| side.name());
                 self.closed.get_or_create(&End { reason: reason.name(), by }).inc();
@@ -136,6 +162,18 @@ impl Counted {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Counts what the kernel knows of a leg.
+    fn info(&mut self, id: ConnectionId, info: &Info) {
+        let leg = LegName { leg: info.leg.name() };
+        if let Some(rtt) = info.tcp.rtt {
+            self.rtt_seconds.get_or_create(&leg).observe(rtt.as_secs_f64());
+        }
+        if let (Some(now), Some(open)) = (info.tcp.retransmits, self.open.get_mut(&id)) {
+            let before = std::mem::replace(&mut open.retransmits[info.leg as usize], now);
+            self.retransmits.get_or_create(&leg).inc_by(now.saturating_sub(before));
         }
     }
 

@@ -17,6 +17,12 @@ pub(super) struct Way {
     pub(super) direction: &'static str,
 }
 
+/// To whom the tunnel's socket leads: `client` or `server`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LegName {
+    pub(super) leg: &'static str,
+}
+
 /// A sink by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SinkName {

@@ -72,7 +72,7 @@ impl Sink for MetricsSink {
     }
 
     fn interest(&self) -> Interest {
-        Interest::LIFECYCLE
+        Interest::LIFECYCLE.info()
     }
 }
 

@@ -208,7 +208,11 @@ impl<P: Payload> Relay<P> {
                     continue;
                 }
                 Step::Hold if self.flow(direction).is_released => continue,
-                Step::Hold => self.flow(direction).stage = Stage::Holding,
+                Step::Hold => {
+                    self.flow(direction).stage = Stage::Holding;
+                    // No read tells it meanwhile.
+                    out.push_back(Action::Watch { side: sender });
+                }
                 Step::Delay(delay) => {
                     self.flow(direction).stage = Stage::Delaying { until: now + delay };
                 }

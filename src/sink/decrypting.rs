@@ -13,6 +13,7 @@ use crate::event::{
     ConnectionId, Direction, Event, EventKind, Leg, Timestamp, Tls, TlsState, Totals, View, Views,
 };
 use crate::tls::follow::KeyLogFollower;
+use crate::tls::keylog::{Random, random_of};
 use crate::tls::{Observer, Seen};
 
 /// How often the key log is looked at while events come, at most.
@@ -62,6 +63,8 @@ struct Watched {
     ends: Vec<Event>,
     /// What came before TLS, with its offsets, where it is wanted once more.
     clear: Clear,
+    /// The connections of TLS whose secrets the tunnel told.
+    told: Vec<Random>,
 }
 
 /// The clear bytes that a plaintext conversation begins with, unless there are too many.
@@ -135,6 +138,13 @@ impl<S: Sink> Decrypting<S> {
     /// Takes secrets that the tunnel tells.
     fn secrets(&mut self, event: &Event, lines: &[String]) -> io::Result<()> {
         lines.iter().for_each(|line| self.key_log.add(line));
+        if let Some(watched) = self.connections.get_mut(&event.connection) {
+            for random in lines.iter().filter_map(|line| random_of(line)) {
+                if !watched.told.contains(&random) {
+                    watched.told.push(random);
+                }
+            }
+        }
         if self.interest.secrets {
             self.sink.record(event)?;
         }
@@ -245,7 +255,9 @@ impl<S: Sink> Decrypting<S> {
         }
         self.hand_on(id)?;
         if matches!(event.kind, EventKind::Close { .. }) {
-            self.connections.remove(&id);
+            if let Some(watched) = self.connections.remove(&id) {
+                watched.told.iter().for_each(|random| self.key_log.forget(random));
+            }
             self.waiting.remove(&id);
         }
         self.sink.record(&Event { time, ..event.clone() })

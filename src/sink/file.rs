@@ -1,9 +1,13 @@
 //! Opening what a sink writes to, without harm to anybody.
 
+#[cfg(feature = "tls")]
+use std::fs::Permissions;
 use std::fs::{File, OpenOptions};
 use std::io;
 #[cfg(feature = "capture")]
 use std::os::unix::fs::FileTypeExt;
+#[cfg(feature = "tls")]
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -30,10 +34,18 @@ pub fn create_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file to append to, under the same rules but for the lock: others may append to it, too.
+/// Opens a file to append to, which its owner alone may read from now on, under the same rules but
+/// for the lock: others may append to it, too.
 #[cfg(feature = "tls")]
 pub(crate) fn append_to_file(path: &Path) -> io::Result<File> {
-    open(path, OpenOptions::new().append(true).create(true).mode(0o600), 0)
+    // A FIFO without a reader would be waited for.
+    let file =
+        open(path, OpenOptions::new().append(true).create(true).mode(0o600), libc::O_NONBLOCK)?;
+    if !file.metadata()?.is_file() {
+        return Err(refused("it is no file"));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Opens an existing FIFO to write to, under the same rules. Without a reader this waits for one,

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::end::{Authority, AuthorityError};
+use super::end::{Authority, AuthorityError, certificates};
 use crate::os_error::Sentence;
 
 const CERTIFICATE: &str = "ca.pem";
@@ -21,8 +21,9 @@ const BUNDLE: &str = "bundle.pem";
 /// Characters of a line of PEM (RFC 7468 section 2).
 const PEM_LINE: usize = 64;
 
-/// What programs read to learn whom they trust. OpenSSL, Go and Python read the first.
-const BUNDLE_VARIABLES: [&str; 7] = [
+/// What programs read to learn whom they trust. OpenSSL, Go and Python read the first; Node.js reads
+/// the last beside the authorities of its own.
+const VARIABLES: [&str; 8] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -30,9 +31,8 @@ const BUNDLE_VARIABLES: [&str; 7] = [
     "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "DENO_CERT",
+    "NODE_EXTRA_CA_CERTS",
 ];
-/// What Node.js reads beside the authorities of its own.
-const CERTIFICATE_VARIABLES: [&str; 1] = ["NODE_EXTRA_CA_CERTS"];
 
 /// Why the authority cannot be had, or not be removed.
 #[derive(Debug, Error)]
@@ -119,8 +119,12 @@ impl AuthorityStore {
     ///
     /// It cannot be made, is damaged or has expired, or others may read it.
     pub fn load(&self) -> Result<Authority, StoreError> {
-        let now = SystemTime::now();
         let _lock = self.open()?;
+        self.load_locked()
+    }
+
+    fn load_locked(&self) -> Result<Authority, StoreError> {
+        let now = SystemTime::now();
         if !self.certificate_path().exists() {
             self.make(now)?;
         }
@@ -133,24 +137,33 @@ impl AuthorityStore {
     }
 
     /// The environment of programs that are to trust the authority: names, and files that are
-    /// written here. What the machine trusts, they trust as well.
+    /// written here. What the machine trusts, and what the environment names already, they trust as
+    /// well.
     ///
     /// # Errors
     ///
     /// As for [`load`](Self::load).
     pub fn variables(&self) -> Result<Vec<(&'static str, PathBuf)>, StoreError> {
-        let authority = self.load()?;
-        let others = rustls_native_certs::load_native_certs().certs;
-        let own = std::iter::once(authority.certificate());
-        let all = own.chain(others.iter().map(AsRef::as_ref));
-        let bundle: String = all.map(to_pem).collect();
+        let _lock = self.open()?;
+        let authority = self.load_locked()?;
+        let mut all = vec![authority.certificate().to_vec()];
+        let system = rustls_native_certs::load_native_certs().certs;
+        for other in system.iter().map(|other| other.to_vec()).chain(Self::named_by_user()) {
+            if !all.contains(&other) {
+                all.push(other);
+            }
+        }
+        let bundle: String = all.iter().map(|certificate| to_pem(certificate)).collect();
         self.write(BUNDLE, bundle.as_bytes())?;
-        let of = |names: &'static [&'static str], file: &str| {
-            let path = self.folder.join(file);
-            names.iter().map(move |name| (*name, path.clone()))
-        };
-        let bundle = of(&BUNDLE_VARIABLES, BUNDLE);
-        Ok(bundle.chain(of(&CERTIFICATE_VARIABLES, CERTIFICATE)).collect())
+        let path = self.folder.join(BUNDLE);
+        Ok(VARIABLES.into_iter().map(|name| (name, path.clone())).collect())
+    }
+
+    /// The certificates in the files that the environment names already.
+    fn named_by_user() -> impl Iterator<Item = Vec<u8>> {
+        let files = VARIABLES.into_iter().filter_map(std::env::var_os);
+        let found = files.filter_map(|path| fs::read(path).ok());
+        found.flat_map(|pem| certificates(&pem))
     }
 
     /// Destroys the authority: its key is overwritten, and all of its files are removed. Whether
@@ -160,6 +173,12 @@ impl AuthorityStore {
     ///
     /// A file cannot be overwritten or removed.
     pub fn remove(&self) -> Result<bool, StoreError> {
+        if !self.folder.exists() {
+            return Ok(false);
+        }
+        let folder = File::open(&self.folder).map_err(failed("read", &self.folder))?;
+        // Some file systems know no locks.
+        let _ = flock(&folder, FlockOperation::LockExclusive);
         let key = self.folder.join(KEY);
         // What a link leads to is not ours.
         if let Ok(meta) = fs::symlink_metadata(&key)

@@ -23,6 +23,25 @@ pub(crate) struct Subject {
     pub(crate) not_after: i64,
 }
 
+impl Subject {
+    /// Whoever is called by a name or an address.
+    pub(crate) fn named(name: &str) -> Self {
+        let mut subject = Self::default();
+        subject.add(name);
+        subject
+    }
+
+    /// Adds a name or an address, unless it is there.
+    pub(crate) fn add(&mut self, name: &str) {
+        match name.parse() {
+            Ok(address) if !self.addresses.contains(&address) => self.addresses.push(address),
+            Ok(_) => {}
+            Err(_) if self.dns_names.iter().any(|known| known == name) => {}
+            Err(_) => self.dns_names.push(name.to_owned()),
+        }
+    }
+}
+
 /// Whose a certificate is, who vouches for it and for how long, in one line.
 pub(crate) fn describe(der: &[u8]) -> String {
     let Ok(certificate) = Certificate::from_der(der) else {

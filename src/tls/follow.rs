@@ -5,6 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+#[cfg(feature = "tls")]
+use super::keylog::Random;
 use super::keylog::{KeyLog, LINE_MAX};
 use crate::os_error::Sentence;
 
@@ -52,6 +54,12 @@ impl KeyLogFollower {
     /// Adds a line that came in another way.
     pub(crate) fn add(&mut self, line: &str) {
         self.keys.add(line.as_bytes());
+    }
+
+    /// Forgets the keys of a connection that is over.
+    #[cfg(feature = "tls")]
+    pub(crate) fn forget(&mut self, random: &Random) {
+        self.keys.forget(random);
     }
 
     /// Takes a last line that has no end, now that nothing will be appended.

@@ -55,6 +55,12 @@ impl KeyLog {
         }
     }
 
+    /// Forgets a connection.
+    #[cfg(feature = "tls")]
+    pub(crate) fn forget(&mut self, random: &Random) {
+        self.lines.remove(random);
+    }
+
     /// The lines of the connection whose ClientHello has this random number, in the order in which
     /// they came, without line feeds.
     pub fn lines(&self, random: &[u8; 32]) -> &[String] {
@@ -78,6 +84,12 @@ impl KeyLog {
             secret.as_bytes().chunks(2).map(hex_byte).collect()
         })
     }
+}
+
+/// The client's random number in a line of keys.
+#[cfg(feature = "tls")]
+pub(crate) fn random_of(line: &str) -> Option<Random> {
+    parse(line.as_bytes()).map(|(random, _)| random)
 }
 
 /// The client's random number and the line, if it is a line of keys.

@@ -60,7 +60,7 @@ async fn serve_found(worker: Rc<Worker>, mut arrived: Arrived, finding: Finding)
     let open =
         Open::new(arrival.client.clone(), arrival.listener.clone(), arrival.wanted.to_string());
     #[cfg(feature = "tls")]
-    let session = shared.tls.as_ref().filter(|_| is_recorded);
+    let session = shared.tls.as_ref().filter(|tls| is_recorded || !tls.ender.is_optional());
     #[cfg(feature = "tls")]
     let session = session.map(|tls| tls.session(&arrival, only.as_ref()));
     let open = Arc::new(open.server(only).process(arrival.process.clone()));

@@ -222,8 +222,8 @@ impl<'a> Driver<'a> {
                 return self.recording.data(now.time, direction, leg, &payload);
             }
             Action::Emit(event) => {
-                if matches!(event, Emit::Close { .. }) {
-                    for told in self.transforms.last_words() {
+                if let Emit::Close { reason, .. } = &event {
+                    for told in self.transforms.last_words(reason.by()) {
                         self.recording.lifecycle(now.time, Emit::Told(told));
                     }
                     // One of them may panic as it goes, which is no clean end.

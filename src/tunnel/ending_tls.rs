@@ -25,7 +25,8 @@ impl TlsEnding {
         let name = destination.as_ref().and_then(|wanted| wanted.name()).map(str::to_owned);
         let port = destination.as_ref().map(|wanted| wanted.port());
         let ip = server.and_then(Endpoint::socket_addr).map(|address| address.ip());
-        let wanted = Wanted { name: name.clone(), ip, passes: self.passes(name, ip, port) };
+        let passes = self.passes(name.clone(), ip, port);
+        let wanted = Wanted { name, ip, port, passes };
         Session::new(Arc::clone(&self.ender), wanted)
     }
 
@@ -42,13 +43,12 @@ impl TlsEnding {
 /// What a session wants done, as steps of the transform of the direction that it was given
 /// something of.
 pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> {
-    let Effects { to: [to_client, to_server], ends, told, resets, holds } = effects;
+    let Effects { to: [to_client, to_server], ends, told, resets, holds, releases } = effects;
     let (forward, reply) = match direction {
         Direction::ClientToServer => (to_server, to_client),
         Direction::ServerToClient => (to_client, to_server),
     };
     let mut steps: Vec<_> = told.into_iter().map(Step::Tell).collect();
-    steps.push(Step::Release);
     steps.push(Step::Reply(Chunk::Bytes(reply.freeze())));
     steps.push(Step::Forward(Chunk::Bytes(forward.freeze())));
     if ends[direction.receiver() as usize] {
@@ -56,6 +56,10 @@ pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> 
     }
     if resets {
         steps.push(Step::Reset);
+    }
+    // Behind what this side was still to be told.
+    if releases {
+        steps.push(Step::Release);
     }
     if holds {
         steps.push(Step::Hold);

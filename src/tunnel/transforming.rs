@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 #[cfg(feature = "tls")]
 use super::ending_tls;
-use crate::event::{ConnectionId, Direction, EventKind, Open};
+use crate::event::{ConnectionId, Direction, EventKind, Open, Side};
 use crate::net::Chunk;
 use crate::relay::{self, Input};
 use crate::sink::words_of;
@@ -67,11 +67,12 @@ impl<'a> Transforms<'a> {
     }
 
     /// What is to be told before the connection's close.
-    pub(super) fn last_words(&mut self) -> Vec<EventKind> {
+    pub(super) fn last_words(&mut self, by: Option<Side>) -> Vec<EventKind> {
         #[cfg(feature = "tls")]
         if let Some(session) = &mut self.tls {
-            return session.close();
+            return session.close(by);
         }
+        let _ = by;
         Vec::new()
     }
 

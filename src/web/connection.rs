@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::event::{
     CloseReason, Connected, ConnectionId, Direction, Event, EventKind, Leg, Open, Process,
-    Timestamp, Tls, TlsState, View,
+    Timestamp, Tls, Verdict, View,
 };
 
 /// Bytes that passed, or the mark that they were sent on.
@@ -55,6 +55,7 @@ pub(super) struct Connection {
     pub(super) connected: Option<Arc<Connected>>,
     pub(super) process: Option<Process>,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) verdict: Option<Arc<Verdict>>,
     /// By direction: whether its sender is done.
     pub(super) is_shut: [bool; 2],
     pub(super) ended: Option<Ended>,
@@ -82,6 +83,7 @@ impl Connection {
             open,
             connected: None,
             tls: None,
+            verdict: None,
             is_shut: [false; 2],
             ended: None,
             missed: 0,
@@ -99,6 +101,8 @@ impl Connection {
         match &event.kind {
             EventKind::Connected(connected) => self.connected = Some(Arc::clone(connected)),
             EventKind::Tls(tls) => self.tls = Some(Arc::clone(tls)),
+            EventKind::Process(process) => self.process = Some(process.clone()),
+            EventKind::Verdict(verdict) => self.verdict = Some(Arc::clone(verdict)),
             EventKind::Shutdown { direction, view: View::Wire, .. } => {
                 self.is_shut[*direction as usize] = true;
             }
@@ -154,7 +158,7 @@ impl Connection {
 
     /// Whether TLS is decrypted.
     pub(super) fn is_decrypted(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.state == TlsState::Decrypted)
+        self.tls.as_ref().is_some_and(|tls| tls.state.has_plaintext())
     }
 
     /// The view that people want to read.

@@ -128,7 +128,7 @@ impl Sink for WebSink {
     }
 
     fn interest(&self) -> Interest {
-        Interest::ALL.views(Views::Both)
+        Interest::ALL.views(Views::Both).joining_legs().process().verdict()
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) fn members(connection: &Connection, json: &mut Json) {
         }
         json.end('}');
     }
+    if let Some(verdict) = &connection.verdict {
+        json.name("verdict").string(&verdict.spent.to_string());
+    }
     json.name("view").string(connection.readable().name());
     json.name("let_go_bytes").value(connection.let_go);
     json.name("missed_bytes").value(connection.missed);

@@ -107,3 +107,23 @@ fn connects_are_measured_and_sinks_told() {
     assert_eq!(value(&counted, &format!("tcp_tunn_build_info{build}")), Some(1.0));
     assert!(value(&counted, "process_open_fds").is_some_and(|open| open > 2.0));
 }
+
+#[test]
+fn round_trips_and_retransmissions_are_told_by_leg() {
+    let mut counted = counted();
+    counted.event(&open(1, "127.0.0.1:80"));
+    for (leg, retransmits) in [(Side::Server, 2), (Side::Client, 1), (Side::Server, 5)] {
+        let figure = |name| match name {
+            "rtt_us" => Some(300),
+            "retransmits" => Some(retransmits),
+            _ => None,
+        };
+        let info = Info::new(leg, event::TcpInfo::from_figures(figure));
+        counted.event(&event(1, 1, EventKind::Info(Arc::new(info))));
+    }
+    let count = |metric: &str| value(&counted, metric);
+    assert_eq!(count(r#"tcp_tunn_tcp_retransmits_total{leg="server"}"#), Some(5.0));
+    assert_eq!(count(r#"tcp_tunn_tcp_retransmits_total{leg="client"}"#), Some(1.0));
+    assert_eq!(count(r#"tcp_tunn_tcp_rtt_seconds_count{leg="server"}"#), Some(2.0));
+    assert_eq!(count(r#"tcp_tunn_tcp_rtt_seconds_bucket{le="0.0005",leg="client"}"#), Some(1.0));
+}

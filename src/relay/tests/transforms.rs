@@ -92,7 +92,7 @@ fn hold_waits_for_the_other_direction() {
     let both = || Dialogue::accepted().and_connected([true, true]);
     both()
         .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
-        .when(steps(ClientToServer, [Step::Hold]), "")
+        .when(steps(ClientToServer, [Step::Hold]), "watch client")
         .when(says(Server, "b"), "received server 0 'b', transform server 'b'")
         .when(steps(ServerToClient, [Step::Release, reply("a")]), "read client, write server 'a'");
     both()
@@ -111,14 +111,14 @@ fn hold_that_was_released_before_it_began_is_none() {
         .when(takes(Server, 1), "sent client 0 'A', read client")
         // It counts once.
         .when(says(Client, "c"), "received client 1 'c', transform client 'c'")
-        .when(steps(ClientToServer, [Step::Hold]), "");
+        .when(steps(ClientToServer, [Step::Hold]), "watch client");
 }
 
 #[test]
 fn hold_ends_with_a_reset() {
     encoded()
         .when(says(Client, "a"), "received client 0 'a', transform client 'a'")
-        .when(steps(ClientToServer, [Step::Hold]), "")
+        .when(steps(ClientToServer, [Step::Hold]), "watch client")
         .when(resets(Client), "rst client, watch server, measure server");
 }
 

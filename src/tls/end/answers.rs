@@ -14,7 +14,7 @@ use super::authority::Authority;
 use super::error::TlsEnderError;
 use super::pem::Identity;
 use super::secrets::Secrets;
-use crate::tls::certificate::subject;
+use crate::tls::certificate::{Subject, subject};
 
 /// So many are kept at most; more are made anew.
 const KEPT_MAX: usize = 1024;
@@ -35,18 +35,22 @@ impl Answers {
         Self { provider: Arc::clone(provider), kept: Mutex::default() }
     }
 
-    /// An answer in the name of a server, by a certificate that the authority signs for it.
+    /// An answer in the name of a server that is called `name`, by a certificate that the authority
+    /// signs for it, and `also` for that name.
     pub(super) fn in_name_of(
         &self,
         server: &[u8],
+        name: &str,
         also: Option<&str>,
         alpn: Option<&[u8]>,
         authority: &Authority,
         secrets: Arc<Secrets>,
     ) -> Option<Arc<ServerConfig>> {
-        let key = (server.to_vec(), also.map(str::to_owned), alpn.map(<[u8]>::to_vec));
+        let name_too = subject(server).is_none().then_some(name).or(also);
+        let key = (server.to_vec(), name_too.map(str::to_owned), alpn.map(<[u8]>::to_vec));
         self.get(key, secrets, || {
-            let named = subject(server)?;
+            // One that is not understood in full was good for the name all the same.
+            let named = subject(server).unwrap_or_else(|| Subject::named(name));
             // Only a certificate's days depend on it.
             let certificate = authority.sign(&named, also, SystemTime::now()).ok()?;
             let key = PrivatePkcs8KeyDer::from(authority.leaf_key.serialize_der());

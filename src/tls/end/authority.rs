@@ -124,9 +124,10 @@ impl Authority {
         if let Some(name) = &server.common_name {
             params.distinguished_name.push(DnType::CommonName, name.as_str());
         }
-        let names = server.dns_names.iter().map(String::as_str);
-        let also = also.filter(|also| !server.dns_names.iter().any(|name| name == also));
-        let names = names.chain(also).filter_map(|name| Ia5String::try_from(name).ok());
+        let mut server = server.clone();
+        also.into_iter().for_each(|name| server.add(name));
+        let names = server.dns_names.iter();
+        let names = names.filter_map(|name| Ia5String::try_from(name.as_str()).ok());
         params.subject_alt_names = names.map(SanType::DnsName).collect();
         let addresses = server.addresses.iter().copied().map(SanType::IpAddress);
         params.subject_alt_names.extend(addresses);

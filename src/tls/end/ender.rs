@@ -1,7 +1,9 @@
 //! Where TLS ends in the tunnel, for all connections.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::sign::CertifiedKey;
@@ -13,8 +15,12 @@ use super::pem::Identity;
 use super::server_leg::{Reach, ServerTrust};
 use crate::event::{Side, TlsState};
 
-/// So many servers are remembered that cannot be opened.
-const CLOSED_MAX: usize = 10_000;
+/// So many servers are remembered that cannot be opened, and for so long.
+const CLOSED_MAX: usize = 1000;
+const CLOSED_FOR: Duration = Duration::from_secs(600);
+
+/// A server by the name that the client asks for, and by where the tunnel reaches it.
+pub(super) type Called = (String, Option<IpAddr>, Option<u16>);
 
 /// Ends TLS in the tunnel; used by [`Builder::end_tls`](crate::tunnel::Builder::end_tls).
 ///
@@ -26,7 +32,7 @@ pub struct TlsEnder {
     pub(super) answers: Answers,
     pub(super) provider: Arc<CryptoProvider>,
     /// The servers whose TLS cannot be opened.
-    closed: Mutex<HashSet<String>>,
+    closed: Mutex<HashMap<Called, Instant>>,
 }
 
 /// At which legs TLS ends.
@@ -52,7 +58,7 @@ impl TlsEnder {
     /// No server could be trusted.
     pub fn intercept(authority: Authority, trust: ServerTrust) -> Result<Self, TlsEnderError> {
         let provider = provider();
-        let reach = trust.into_reach(&provider)?;
+        let reach = trust.without(authority.certificate()).into_reach(&provider)?;
         Ok(Self::new(Kind::Intercept { authority: Box::new(authority), reach }, &provider))
     }
 
@@ -83,6 +89,11 @@ impl TlsEnder {
         Self { kind, answers, provider: Arc::clone(provider), closed: Mutex::default() }
     }
 
+    /// Whether connections pass as well without it, if they need not be seen.
+    pub(crate) const fn is_optional(&self) -> bool {
+        matches!(self.kind, Kind::Intercept { .. })
+    }
+
     /// What is told of connections whose TLS it opens.
     pub(crate) const fn state(&self) -> TlsState {
         match self.kind {
@@ -101,16 +112,20 @@ impl TlsEnder {
     }
 
     /// Whether a server is known as one whose TLS cannot be opened.
-    pub(super) fn is_closed(&self, name: &str) -> bool {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    pub(super) fn is_closed(&self, server: &Called) -> bool {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_recent = |since: &Instant| since.elapsed() < CLOSED_FOR;
+        closed.retain(|_, since| is_recent(since));
+        closed.contains_key(server)
     }
 
-    /// Remembers a server whose TLS cannot be opened.
-    pub(super) fn note_closed(&self, name: &str) {
+    /// Remembers a server whose TLS cannot be opened, for a while: it may be another one then.
+    pub(super) fn note_closed(&self, server: Called) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        if closed.len() < CLOSED_MAX {
-            closed.insert(name.to_owned());
+        if closed.len() >= CLOSED_MAX {
+            closed.clear();
         }
+        closed.insert(server, Instant::now());
     }
 }
 

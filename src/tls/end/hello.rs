@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{SignatureScheme, SupportedCipherSuite};
 
 use crate::tls::find_hello::{self, HEAD_LEN};
 
@@ -46,6 +47,8 @@ pub(super) struct Hello {
     pub(super) alpn: Vec<Vec<u8>>,
     /// The bytes, as they came.
     pub(super) raw: Vec<u8>,
+    /// What of them comes behind the hello, and was not read with it.
+    pub(super) early: Vec<u8>,
 }
 
 impl Search {
@@ -78,6 +81,16 @@ impl Search {
         clear: &mut BytesMut,
     ) -> Said {
         self.held.extend_from_slice(bytes);
+        if self.is_answered
+            && let Some(len) = asks_for_tls(&self.held)
+        {
+            clear.extend_from_slice(&self.held[..len]);
+            self.held.drain(..len);
+            self.has_spoken = true;
+            if self.held.is_empty() {
+                return Said::Nothing;
+            }
+        }
         let looked = if self.may_be_hello() { self.look(provider) } else { Looked::Other };
         match looked {
             Looked::Incomplete => Said::Nothing,
@@ -88,6 +101,7 @@ impl Search {
             }
             Looked::Hello(mut hello) => {
                 hello.raw = std::mem::take(&mut self.held);
+                hello.early.extend_from_slice(&hello.raw[self.looked_at..]);
                 Said::Hello(hello)
             }
             Looked::Closed(why) => Said::Closed(std::mem::take(&mut self.held), why),
@@ -130,7 +144,7 @@ fn look(bytes: &[u8], provider: &CryptoProvider) -> Looked {
         }
         match acceptor.accept() {
             Ok(None) => {}
-            Ok(Some(accepted)) => return answerable(accepted, provider),
+            Ok(Some(accepted)) => return answerable(accepted, rest, provider),
             Err((rustls::Error::InvalidMessage(_), _)) => return Looked::Other,
             Err((error, _)) => return Looked::Closed(too_old(&error)),
         }
@@ -163,13 +177,34 @@ fn too_old(error: &rustls::Error) -> String {
     }
 }
 
-fn answerable(accepted: Accepted, provider: &CryptoProvider) -> Looked {
+fn answerable(accepted: Accepted, early: &[u8], provider: &CryptoProvider) -> Looked {
     let hello = accepted.client_hello();
-    let known = |suite| provider.cipher_suites.iter().any(|known| known.suite() == suite);
-    if !hello.cipher_suites().iter().any(|suite| known(*suite)) {
+    let known = |suite| provider.cipher_suites.iter().find(|known| known.suite() == suite);
+    let known: Vec<_> = hello.cipher_suites().iter().filter_map(|suite| known(*suite)).collect();
+    if known.is_empty() {
         return Looked::Closed("the client offers old cipher suites only".to_owned());
+    }
+    let takes_ecdsa = |suite: &&SupportedCipherSuite| match suite {
+        SupportedCipherSuite::Tls12(suite) => {
+            suite.sign.contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
+        }
+        SupportedCipherSuite::Tls13(_) => true,
+    };
+    let signs = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256);
+    if !signs || !known.iter().any(|suite| takes_ecdsa(suite)) {
+        return Looked::Closed("the client takes no certificate with an ECDSA key".to_owned());
     }
     let sni = hello.server_name().map(str::to_owned);
     let alpn = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
-    Looked::Hello(Box::new(Hello { accepted, sni, alpn, raw: Vec::new() }))
+    let early = early.to_vec();
+    Looked::Hello(Box::new(Hello { accepted, sni, alpn, raw: Vec::new(), early }))
+}
+
+/// The length of MySQL's request for TLS (`SSLRequest`), if that is what `bytes` begin with. The
+/// hello follows without an answer.
+fn asks_for_tls(bytes: &[u8]) -> Option<usize> {
+    const LEN: usize = 36;
+    const CLIENT_SSL: u8 = 8;
+    let is_request = bytes.len() >= LEN && bytes.starts_with(&[32, 0, 0, 1]);
+    (is_request && bytes[5] & CLIENT_SSL != 0).then_some(LEN)
 }

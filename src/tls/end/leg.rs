@@ -10,7 +10,8 @@ pub(super) struct Leg {
     tls: Connection,
     /// Whether the peer has said that it is done (`close_notify`).
     pub(super) has_peer_ended: bool,
-    /// Whether the peer was told so.
+    /// Whether the peer is to be told so, and whether it was.
+    ends: bool,
     has_ended: bool,
 }
 
@@ -19,7 +20,7 @@ impl Leg {
         let mut tls = tls.into();
         // All that is taken is written at once: the relay bounds it.
         tls.set_buffer_limit(None);
-        Self { tls, has_peer_ended: false, has_ended: false }
+        Self { tls, has_peer_ended: false, ends: false, has_ended: false }
     }
 
     /// Takes bytes of the wire; `plain` is given what they carry, piece by piece. An alert that
@@ -31,17 +32,15 @@ impl Leg {
     ) -> Result<(), Error> {
         while !wire.is_empty() {
             let taken = self.tls.read_tls(&mut wire).map_err(|error| general(&error))?;
-            let state = self.tls.process_new_packets()?;
-            self.has_peer_ended |= state.peer_has_closed();
-            let mut left = state.plaintext_bytes_to_read();
-            while left > 0 {
-                let mut reader = self.tls.reader();
-                let piece = reader.fill_buf().map_err(|error| general(&error))?;
+            let processed = self.tls.process_new_packets();
+            // What came before a record that is damaged is good.
+            let mut reader = self.tls.reader();
+            while let Ok(piece @ [_, ..]) = reader.fill_buf() {
                 let len = piece.len();
                 plain(piece);
                 reader.consume(len);
-                left = left.saturating_sub(len.max(1));
             }
+            self.has_peer_ended |= processed?.peer_has_closed();
             if taken == 0 {
                 // Whatever comes after the peer has ended its TLS is of no meaning in it.
                 break;
@@ -56,15 +55,18 @@ impl Leg {
         let _ = self.tls.writer().write_all(plain);
     }
 
-    /// Tells the peer that nothing more comes (`close_notify`), once.
-    pub(super) fn end(&mut self) {
-        if !std::mem::replace(&mut self.has_ended, true) {
-            self.tls.send_close_notify();
-        }
+    /// Tells the peer that nothing more comes (`close_notify`), behind all that was sent: not before
+    /// the handshake's end.
+    pub(super) const fn end(&mut self) {
+        self.ends = true;
     }
 
     /// Appends what is to be written to the wire now.
     pub(super) fn wire(&mut self, out: &mut BytesMut) {
+        let is_end_due = self.ends && !self.is_handshaking();
+        if is_end_due && !std::mem::replace(&mut self.has_ended, true) {
+            self.tls.send_close_notify();
+        }
         let mut out = out.writer();
         while self.tls.wants_write() {
             if self.tls.write_tls(&mut out).is_err() {

@@ -22,6 +22,7 @@ mod verifier;
 pub use authority::{Authority, AuthorityError, AuthorityPem};
 pub use ender::TlsEnder;
 pub use error::TlsEnderError;
+pub(crate) use pem::certificates;
 pub use pem::{Identity, PemError};
 pub use server_leg::ServerTrust;
 pub(crate) use session::{Effects, Passes, Session, Wanted};

@@ -13,7 +13,7 @@ use super::leg::Leg;
 use super::server_leg::{Reach, ServerLeg};
 use super::session::{Effects, Session, State};
 use super::trouble::alert_record;
-use crate::event::Side;
+use crate::event::{Side, TlsState};
 
 /// Protocols that are not chosen for plaintext, which nobody speaks them in.
 const NOT_CHOSEN: [&[u8]; 2] = [b"h2", b"h3"];
@@ -28,7 +28,7 @@ impl Session {
         let ender = Arc::clone(&self.ender);
         let why = if (self.wanted.passes)(self.sni.as_deref()) {
             Some("--tls-pass")
-        } else if ender.is_closed(&self.name()) {
+        } else if ender.is_closed(&self.called()) {
             Some("its server could not be opened before")
         } else {
             None
@@ -41,7 +41,7 @@ impl Session {
             Kind::Intercept { reach, .. } => match self.reach(reach, hello.alpn) {
                 Ok(server) => {
                     let (accepted, server) = (Box::new(hello.accepted), Box::new(server));
-                    let early = Vec::new();
+                    let early = hello.early;
                     self.state = State::Reaching { accepted, server, early };
                 }
                 Err(error) => self.server_failed(&error, effects),
@@ -52,6 +52,13 @@ impl Session {
                 let config = ender.answers.as_user(user, alpn, secrets);
                 let accepted = config.map(|config| hello.accepted.into_connection(config));
                 self.accepted(accepted, None, effects);
+                let greeting = std::mem::take(&mut self.greeting);
+                if let State::Open { client: Some(client), .. } = &mut self.state {
+                    client.send(&greeting);
+                }
+                if !hello.early.is_empty() {
+                    self.client_said(&hello.early, effects);
+                }
             }
             // Its client speaks plaintext, and there is no search for a hello.
             Kind::Originate(_) => {}
@@ -72,16 +79,28 @@ impl Session {
         let State::Reaching { accepted, server, early } = state else { return };
         let ender = Arc::clone(&self.ender);
         let Kind::Intercept { authority, reach } = &ender.kind else { return };
-        let also = self.sni.as_deref().filter(|_| reach.takes_all);
+        let name = self.name();
+        let also = Some(name.as_str()).filter(|_| reach.takes_all);
+        if server.has_asked_in_vain() {
+            let why = format!(
+                "the server asks for a client certificate, and none is given (try \
+                 '--tls-client-cert FILE', or '--tls-pass {name}')"
+            );
+            effects.tell(TlsState::Intercepted, self.sni.as_deref(), &why);
+        }
         let config = server.leg.peer_certificate().and_then(|certificate| {
             let secrets = Arc::clone(&self.secrets);
             let alpn = server.leg.alpn();
-            ender.answers.in_name_of(certificate, also, alpn, authority, secrets)
+            ender.answers.in_name_of(certificate, &name, also, alpn, authority, secrets)
         });
         let accepted = config.map(|config| accepted.into_connection(config));
+        let has_server_ended = server.leg.has_peer_ended;
         self.accepted(accepted, Some(server), effects);
         if let State::Open { client: Some(client), .. } = &mut self.state {
             client.send(before);
+            if has_server_ended {
+                client.end();
+            }
         }
         if !early.is_empty() {
             self.client_said(&early, effects);

@@ -17,6 +17,9 @@ pub enum PemError {
     /// It is damaged.
     #[error("it is no valid PEM text")]
     Damaged,
+    /// The private key is damaged, or has a password.
+    #[error("its private key is damaged, or has a password (take it off: 'openssl pkey')")]
+    DamagedKey,
 }
 
 /// The certificates in PEM text, in its order; other things in it are left out.
@@ -24,6 +27,12 @@ pub(super) fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'st
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|_| PemError::Damaged)?;
     if found.is_empty() { Err(PemError::NoCertificate) } else { Ok(found) }
+}
+
+/// The certificates in PEM text, in DER; none where it is damaged.
+pub(crate) fn certificates(pem: &[u8]) -> Vec<Vec<u8>> {
+    let found = certificates_from_pem(pem).unwrap_or_default();
+    found.iter().map(|certificate| certificate.to_vec()).collect()
 }
 
 /// Whom the tunnel is to its peer: a certificate with those that vouch for it, and its key.
@@ -44,7 +53,7 @@ impl Identity {
         let chain = certificates_from_pem(certificates)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey,
-            _ => PemError::Damaged,
+            _ => PemError::DamagedKey,
         })?;
         Ok(Self { chain, key })
     }

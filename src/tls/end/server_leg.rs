@@ -42,6 +42,12 @@ impl ServerTrust {
         Ok(self)
     }
 
+    /// Trusts this one no more: whoever the tunnel answers for is not whom it reaches.
+    pub(super) fn without(mut self, certificate: &[u8]) -> Self {
+        self.roots.retain(|root| root.as_ref() != certificate);
+        self
+    }
+
     /// Takes every certificate, so that anybody may pretend to be the server.
     #[must_use]
     pub const fn take_all(mut self) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rustls::server::Accepted;
 
-use super::ender::{Kind, TlsEnder};
+use super::ender::{Called, Kind, TlsEnder};
 use super::hello::{Said, Search};
 use super::leg::Leg;
 use super::secrets::Secrets;
@@ -29,6 +29,8 @@ pub(crate) struct Effects {
     /// Whether nothing more is to be read from the side that has just spoken until the other has
     /// spoken, too: what it says would have to be kept.
     pub(crate) holds: bool,
+    /// Whether the other side may go on, if it is held.
+    pub(crate) releases: bool,
 }
 
 impl Effects {
@@ -51,6 +53,7 @@ pub(crate) type Passes = Box<dyn Fn(Option<&str>) -> bool>;
 pub(crate) struct Wanted {
     pub(crate) name: Option<String>,
     pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
     pub(crate) passes: Passes,
 }
 
@@ -61,6 +64,10 @@ pub(crate) struct Session {
     pub(super) secrets: Arc<Secrets>,
     /// The name that the client asks for.
     pub(super) sni: Option<String>,
+    /// What a server said before its client had said anything, which TLS is to end for.
+    pub(super) greeting: Vec<u8>,
+    /// Whether plaintext has passed from the client to the server.
+    pub(super) has_passed: bool,
     pub(super) state: State,
 }
 
@@ -80,7 +87,8 @@ pub(super) enum State {
 impl Session {
     pub(crate) fn new(ender: Arc<TlsEnder>, wanted: Wanted) -> Self {
         let state = State::Searching(Search::default());
-        Self { ender, wanted, secrets: Arc::default(), sni: None, state }
+        let secrets = Arc::default();
+        Self { ender, wanted, secrets, sni: None, greeting: Vec::new(), has_passed: false, state }
     }
 
     /// What is done before a peer says anything: where the client speaks plaintext, TLS with the
@@ -109,13 +117,27 @@ impl Session {
             Side::Client => self.client_said(bytes, &mut effects),
             Side::Server => self.server_said(bytes, &mut effects),
         }
-        effects.holds = match (&self.state, from) {
+        self.settle_after(from, effects)
+    }
+
+    /// Whether what a side says now would have to be kept, since the other is not ready for it.
+    fn is_early(&self, from: Side) -> bool {
+        match (&self.state, from) {
+            // Whoever ends TLS that begins with the connection cannot greet in clear.
+            (State::Searching(_), Side::Server) => self.is_terminating(),
             (State::Open { client: Some(client), .. }, Side::Server) => client.is_handshaking(),
-            (State::Open { client: None, server: Some(server) }, Side::Client) => {
-                server.leg.is_handshaking()
-            }
+            (State::Open { server: Some(server), .. }, Side::Client) => server.leg.is_handshaking(),
             _ => false,
-        };
+        }
+    }
+
+    fn is_terminating(&self) -> bool {
+        matches!(self.ender.kind, Kind::Terminate(_))
+    }
+
+    fn settle_after(&mut self, from: Side, mut effects: Effects) -> Effects {
+        effects.holds = self.is_early(from);
+        effects.releases = !self.is_early(!from);
         self.settle(effects)
     }
 
@@ -130,27 +152,33 @@ impl Session {
                     self.pass("not TLS", &mut effects);
                 }
             }
-            State::Open { client: None, server: Some(server) } if from == Side::Client => {
-                server.leg.end();
+            State::Open { client, server } => {
+                let is_open = match (from, &client, &server) {
+                    (Side::Client, Some(client), _) => !client.is_handshaking(),
+                    (Side::Server, _, Some(server)) => !server.leg.is_handshaking(),
+                    _ => true,
+                };
+                match (from, client, server) {
+                    _ if !is_open => self.left(Some(from), &mut effects),
+                    (Side::Client, None, Some(server)) => server.leg.end(),
+                    (Side::Server, Some(client), None) => client.end(),
+                    _ => {}
+                }
             }
-            State::Open { client: Some(client), server: None } if from == Side::Server => {
-                client.end();
-            }
-            State::Reaching { .. } | State::Open { .. } => self.left(from, &mut effects),
+            State::Reaching { .. } => self.left(Some(from), &mut effects),
             State::Passing | State::Over => {}
         }
-        self.settle(effects)
+        self.settle_after(from, effects)
     }
 
-    /// What is to be told of a connection that has come to its end.
-    pub(crate) fn close(&mut self) -> Vec<EventKind> {
+    /// What is to be told of a connection that has come to its end, `by` one of both.
+    pub(crate) fn close(&mut self, by: Option<Side>) -> Vec<EventKind> {
         let mut effects = Effects::default();
         match &self.state {
             State::Searching(search) if search.has_spoken() => {
                 effects.tell(TlsState::Passed, None, "not TLS");
             }
-            State::Reaching { .. } => self.left(Side::Server, &mut effects),
-            State::Open { .. } => self.left(Side::Client, &mut effects),
+            State::Reaching { .. } | State::Open { .. } => self.left(by, &mut effects),
             _ => {}
         }
         self.state = State::Over;
@@ -160,11 +188,18 @@ impl Session {
     pub(super) fn client_said(&mut self, bytes: &[u8], effects: &mut Effects) {
         match &mut self.state {
             State::Searching(search) => {
-                match search.push(bytes, &self.ender.provider, effects.to(Side::Server)) {
+                let clear = effects.to(Side::Server);
+                let said = search.push(bytes, &self.ender.provider, clear);
+                match said {
+                    Said::Nothing if !clear.is_empty() && self.is_terminating() => {
+                        clear.clear();
+                        self.refuse("the client does not speak TLS", effects);
+                    }
                     Said::Nothing => {}
                     Said::Hello(hello) => self.hello(*hello, effects),
+                    Said::Closed(_, why) if self.is_terminating() => self.refuse(&why, effects),
                     Said::Closed(raw, why) => {
-                        effects.to(Side::Server).extend_from_slice(&raw);
+                        clear.extend_from_slice(&raw);
                         self.pass(&why, effects);
                     }
                 }
@@ -173,13 +208,16 @@ impl Session {
                 early.extend_from_slice(bytes);
             }
             State::Reaching { .. } => {
-                self.fail("the client sent too much before it was answered", effects);
+                self.refuse("the client sent too much before it was answered", effects);
             }
             State::Open { client: Some(client), server } => {
                 let to_server = &mut effects.to[Side::Server as usize];
-                let received = client.receive(bytes, |plain| match server {
-                    Some(server) => server.leg.send(plain),
-                    None => to_server.extend_from_slice(plain),
+                let received = client.receive(bytes, |plain| {
+                    self.has_passed = true;
+                    match server {
+                        Some(server) => server.leg.send(plain),
+                        None => to_server.extend_from_slice(plain),
+                    }
                 });
                 if client.has_peer_ended {
                     match server {
@@ -203,6 +241,9 @@ impl Session {
 
     fn server_said(&mut self, bytes: &[u8], effects: &mut Effects) {
         match &mut self.state {
+            State::Searching(_) if matches!(self.ender.kind, Kind::Terminate(_)) => {
+                self.greeting.extend_from_slice(bytes);
+            }
             State::Searching(search) => {
                 let held = search.answered();
                 effects.to(Side::Server).extend_from_slice(&held);
@@ -261,6 +302,11 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Who the server is.
+    pub(super) fn called(&self) -> Called {
+        (self.name(), self.wanted.ip, self.wanted.port)
     }
 
     /// How the server is called: by the client, or else by its address. A server on a unix socket

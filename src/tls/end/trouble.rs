@@ -2,45 +2,45 @@
 
 use rustls::Error;
 
+use super::ender::Kind;
 use super::failure::{alert_for_client, of_client, of_server, wants_client, wants_other_tls};
+use super::leg::Leg;
 use super::session::{Effects, Session, State};
 use crate::event::{Side, TlsState};
 
 impl Session {
     /// Tells of a side that has left before TLS was open.
-    pub(super) fn left(&mut self, side: Side, effects: &mut Effects) {
+    pub(super) fn left(&mut self, by: Option<Side>, effects: &mut Effects) {
         let name = self.name();
+        let is_open = |leg: &Leg| !leg.is_handshaking();
         let why = match &self.state {
-            State::Reaching { .. } if side == Side::Server => {
-                "the server ended the connection before TLS was open".to_owned()
-            }
-            State::Reaching { .. } => {
-                "the client ended the connection before the server had answered".to_owned()
-            }
-            State::Open { client: Some(client), .. }
-                if side == Side::Client && client.is_handshaking() =>
+            State::Open { client, server }
+                if client.as_deref().is_none_or(is_open)
+                    && server.as_deref().is_none_or(|server| is_open(&server.leg)) =>
             {
-                format!(
-                    "the client ended the connection when it saw our certificate: it may not \
-                     trust it, or be pinned (try '--tls-pass {name}')"
-                )
+                return;
             }
-            State::Open { server: Some(server), .. } if server.leg.is_handshaking() => {
-                format!("the {side} ended the connection before TLS was open")
-            }
-            _ => return,
+            State::Open { client: Some(_), .. } if by == Some(Side::Client) => format!(
+                "the client ended the connection when it saw our certificate: it may not trust \
+                 it, or be pinned (try '--tls-pass {name}')"
+            ),
+            _ => match by {
+                Some(side) => format!("the {side} ended the connection before TLS was open"),
+                None => "the connection ended before TLS was open".to_owned(),
+            },
         };
         effects.tell(TlsState::Closed, self.sni.as_deref(), &why);
         self.state = State::Over;
     }
 
-    /// The client's TLS has failed; the server is told that nothing more comes.
+    /// The client's TLS has failed: the server sees that it was cut off, and no end of TLS.
     pub(super) fn client_failed(&mut self, error: &Error, effects: &mut Effects) {
         let why = of_client(error, &self.name());
-        if let State::Open { server, .. } = &mut self.state {
-            if let Some(server) = server {
-                server.leg.end();
-            }
+        let is_clear = matches!(&self.state, State::Open { server: None, .. });
+        if is_clear && self.has_passed {
+            // FIN would be a clean end for it.
+            effects.resets = true;
+        } else {
             effects.ends[Side::Server as usize] = true;
         }
         self.fail(&why, effects);
@@ -61,12 +61,13 @@ impl Session {
         }
         if has_asked && wants_client(error) || wants_other_tls(error) {
             why += "; its next connections pass as they are";
-            self.ender.note_closed(&name);
+            self.ender.note_closed(self.called());
         }
+        let is_originate = !matches!(self.ender.kind, Kind::Intercept { .. });
         match &self.state {
             State::Open { client: Some(_), .. } => effects.ends[Side::Client as usize] = true,
             // Its client speaks plaintext, and a clean end would be a lie.
-            State::Open { .. } => effects.resets = true,
+            _ if is_originate => effects.resets = true,
             _ => {
                 let alert = u8::from(alert_for_client(error));
                 effects.to(Side::Client).extend_from_slice(&alert_record(alert));
@@ -74,6 +75,12 @@ impl Session {
             }
         }
         self.fail(&why, effects);
+    }
+
+    /// Ends a connection that nobody can make sense of.
+    pub(super) fn refuse(&mut self, why: &str, effects: &mut Effects) {
+        effects.resets = true;
+        self.fail(why, effects);
     }
 
     /// Lets all pass as it is from here on.

@@ -143,6 +143,7 @@ export class Conversation {
       row.duration_ns === undefined ? null : span(row.duration_ns),
       `client sent ${size(row.client_bytes)}, server sent ${size(row.server_bytes)}`,
       row.tls ? tls(row.tls) : null,
+      row.verdict ?? null,
     ];
     details.textContent = parts.filter(Boolean).join(" · ");
     const lost = [

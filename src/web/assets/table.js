@@ -19,10 +19,11 @@ const COLUMNS = [
   { title: "Duration", kind: "number wide mid narrow", show: (row, now) =>
     span(row.duration_ns ?? Math.max(0, (now - row.opened) * 1e6)) },
   { title: "TLS", kind: "wide mid narrow", show: (row) => (row.tls ? tls(row.tls) : "") },
+  { title: "Time went to", kind: "wide mid narrow", show: (row) => row.verdict ?? "" },
 ];
 
 export function tls({ state, version, sni, alpn, why }) {
-  const facts = [version ?? "TLS", sni, alpn, state === "decrypted" ? "decrypted" : why ?? state];
+  const facts = [version ?? "TLS", sni, alpn, why ?? state];
   return facts.filter(Boolean).map(name).join(" · ");
 }
 

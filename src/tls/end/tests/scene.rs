@@ -147,6 +147,7 @@ impl Scene {
         let wanted = Wanted {
             name: Some(NAME.to_owned()),
             ip: None,
+            port: None,
             passes: Box::new(|sni| sni == Some("left.alone")),
         };
         let mut scene = Self {
@@ -204,7 +205,7 @@ impl Scene {
 
     /// Its end.
     pub(super) fn end(&mut self) {
-        self.told.extend(self.session.close());
+        self.told.extend(self.session.close(None));
     }
 
     /// Lets both sides speak until they have nothing more to say.
