@@ -19,6 +19,7 @@ mod signals;
 mod status;
 mod stdio;
 mod stop;
+mod systemd;
 mod tls;
 pub(crate) mod usage;
 mod values;
