@@ -39,7 +39,8 @@ impl Inherited {
     /// Fails where one is left that nobody asked for: its clients would wait for ever.
     pub(super) fn end(&self) -> Result<(), BindError> {
         let Some(fd) = self.0.first() else { return Ok(()) };
-        let address = endpoint_of(fd).map_or("another family".to_owned(), |at| at.to_string());
+        let address =
+            endpoint_of(fd).map_or_else(|| "another family".to_owned(), |at| at.to_string());
         Err(BindError::Unused { address })
     }
 }
