@@ -34,11 +34,11 @@ done
 if [ $short ]; then
     # What the tests have built anyway.
     profile dev
-    bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 chunks=5
+    bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 idle=1 chunks=5
     scale_workers="1 2" scale_connections="1 64 500"
 else
     profile release
-    bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 chunks=100
+    bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 idle=10 chunks=100
     scale_workers="1 2 4" scale_connections="1 8 64 1000 10000"
 fi
 
@@ -81,6 +81,7 @@ declare -A relay=(
     [ours]="$tunnel $ends --quiet"
     [ours-epoll]="$tunnel $ends --quiet --io epoll"
     [ours-pcap]="$tunnel $ends --quiet --pcap $capture"
+    [ours-sample]="$tunnel $ends --quiet --pcap $capture --sample 1s"
     [ours-hexdump]="$tunnel $ends"
     [ours-json]="$tunnel $ends --console json"
     [haproxy]="haproxy -db -f $out/haproxy.cfg"
@@ -184,7 +185,11 @@ row_hexdump() {
 
 row_json() { run json ours-json bulk --bytes $bytes; }
 
-row_idle() { run idle ours hold --connections "$held"; }
+row_idle() {
+    run idle ours hold --connections "$held"
+    run idle ours-sample hold --connections "$held" --idle-seconds $idle
+    rm -f "$capture"
+}
 
 row_start() { for _ in 1 2 3 4 5; do run start ours start; done; }
 
