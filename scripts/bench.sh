@@ -35,12 +35,12 @@ done
 if [ $short ]; then
     # What the tests have built anyway.
     profile dev
-    bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 chunks=5
+    bytes=100000000 slow_bytes=500000 slow_patience=15 seconds=0.3 held=500 idle=1 chunks=5
     tls_bytes=30000000 tls_slow_bytes=3000000 tls_seconds=1
     scale_workers="1 2" scale_connections="1 64 500"
 else
     profile release
-    bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 chunks=100
+    bytes=3000000000 slow_bytes=5000000 slow_patience=60 seconds=3 held=10000 idle=10 chunks=100
     tls_bytes=1000000000 tls_slow_bytes=100000000 tls_seconds=5
     scale_workers="1 2 4" scale_connections="1 8 64 1000 10000"
 fi
@@ -87,6 +87,7 @@ declare -A relay=(
     [ours]="$tunnel $ends --quiet"
     [ours-epoll]="$tunnel $ends --quiet --io epoll"
     [ours-pcap]="$tunnel $ends --quiet --pcap $capture"
+    [ours-sample]="$tunnel $ends --quiet --pcap $capture --sample 1s"
     [ours-hexdump]="$tunnel $ends"
     [ours-json]="$tunnel $ends --console json"
     [haproxy]="haproxy -db -f $out/haproxy.cfg"
@@ -190,7 +191,11 @@ row_hexdump() {
 
 row_json() { run json ours-json bulk --bytes $bytes; }
 
-row_idle() { run idle ours hold --connections "$held"; }
+row_idle() {
+    run idle ours hold --connections "$held"
+    run idle ours-sample hold --connections "$held" --idle-seconds $idle
+    rm -f "$capture"
+}
 
 row_start() { for _ in 1 2 3 4 5; do run start ours start; done; }
 

@@ -60,6 +60,8 @@ mod sinks;
 #[cfg(feature = "cli")]
 mod status;
 mod support;
+#[cfg(feature = "cli")]
+mod systemd;
 mod tidy;
 #[cfg(all(feature = "cli", feature = "tls"))]
 mod tls;

@@ -85,6 +85,9 @@ enum Work {
         /// Exchanges of each connection, of up to 4096 bytes
         #[arg(long, default_value_t = 10)]
         rounds: u32,
+        /// How long they are idle while the relay's CPU is measured
+        #[arg(long, default_value_t = 0.0)]
+        idle_seconds: f64,
     },
     /// Both directions at once in random chunks, paced, with half-closes; see `follow`
     Streams {
@@ -207,7 +210,10 @@ async fn load(bench: &mut Bench, work: Work) -> Result<Outcome> {
         }
         Work::Connect(storm) => workloads::short_connections(bench, storm.into(), SHORT).await,
         Work::Abort(storm) => workloads::resets(bench, storm.into()).await,
-        Work::Hold { connections, rounds } => workloads::hold(bench, connections, rounds).await,
+        Work::Hold { connections, rounds, idle_seconds } => {
+            let idle = Duration::from_secs_f64(idle_seconds);
+            workloads::hold(bench, connections, rounds, idle).await
+        }
         Work::Streams { connections, bytes, seconds } => {
             let time = Duration::from_secs_f64(seconds);
             workloads::streams(bench, connections, bytes, time).await

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -34,6 +34,8 @@ pub(crate) struct Bench {
     began: Instant,
     cpu_s_at_begin: f64,
     idle: Option<Usage>,
+    /// What the relay took of a core while nothing passed, in percent.
+    idle_cpu: Option<f64>,
 }
 
 impl Bench {
@@ -44,7 +46,16 @@ impl Bench {
         let address = relay.as_ref().map_or(server.address, |relay| relay.address);
         let before = relay.as_ref().map(Relay::rest).transpose()?.unwrap_or_default();
         let began = Instant::now();
-        Ok(Self { address, relay, server, before, began, cpu_s_at_begin: 0.0, idle: None })
+        Ok(Self {
+            address,
+            relay,
+            server,
+            before,
+            began,
+            cpu_s_at_begin: 0.0,
+            idle: None,
+            idle_cpu: None,
+        })
     }
 
     fn usage(&self) -> Result<Usage> {
@@ -70,10 +81,20 @@ impl Bench {
         Ok(())
     }
 
+    /// Takes note of what it cost to hold them, for this long since they were noted.
+    pub(crate) fn note_idle_cpu(&mut self, time: Duration) -> Result<()> {
+        let before = self.idle.as_ref().map_or(0.0, |idle| idle.cpu_s);
+        self.idle_cpu = Some(100.0 * (self.usage()?.cpu_s - before) / time.as_secs_f64());
+        Ok(())
+    }
+
     /// The work is done, all clients are closed: ends the relay and reports.
     pub(crate) fn finish(self, seconds: f64, outcome: &Outcome) -> Result<Report> {
         let mut report = Report::default();
         report.work(seconds, outcome);
+        if let Some(percent) = self.idle_cpu {
+            report.decimal("idle_cpu_percent", percent);
+        }
         if let Some(relay) = self.relay {
             let after = relay.settle(self.before.fds)?;
             report.resources(&self.before, self.idle.as_ref(), &after, outcome.connections);

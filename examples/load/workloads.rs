@@ -208,13 +208,22 @@ where
 
 /// All connections open at once: idle first, then each exchanges `rounds` messages of random
 /// sizes, all at the same time.
-pub(crate) async fn hold(bench: &mut Bench, connections: usize, rounds: u32) -> Result<Outcome> {
+pub(crate) async fn hold(
+    bench: &mut Bench,
+    connections: usize,
+    rounds: u32,
+    idle: Duration,
+) -> Result<Outcome> {
     const LARGEST: usize = 4096;
     let header = Header { task: Task::Echo, seed: 0, length: 0, chunk: 2 * LARGEST as u32 };
     bench.begin(false)?;
     let clients = open_all(bench.address, connections, header, true).await?;
     tokio::time::sleep(REST).await;
     bench.note_idle()?;
+    if !idle.is_zero() {
+        tokio::time::sleep(idle).await;
+        bench.note_idle_cpu(idle)?;
+    }
     let mut tasks = JoinSet::new();
     for mut client in clients {
         tasks.spawn(async move {

@@ -24,6 +24,7 @@ mod signals;
 mod status;
 mod stdio;
 mod stop;
+mod systemd;
 mod tls;
 mod tls_ending;
 mod tls_mode;

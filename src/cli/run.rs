@@ -2,11 +2,13 @@
 
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use tcp_tunn::capture::RotateHandle;
 use tcp_tunn::console::summary::{ConnectionTable, TopConnections};
+use tcp_tunn::launch::LaunchError;
 use tcp_tunn::os_error::Sentence;
 use tcp_tunn::sink::{SinkOptions, SinkReport};
 use tcp_tunn::tunnel::{Builder, Launched, Tunnel, raise_open_files_limit};
@@ -17,11 +19,12 @@ use super::console::wants_color;
 use super::counters::{self, Captures, Gauge};
 use super::ending::Ending;
 use super::leaving::UntilReaderLeaves;
-use super::program::Program;
+use super::program::{Program, Running};
 use super::report::{FAILED, complain, tell};
 use super::signals::Signals;
 use super::status::Stderr;
 use super::stop::{StopAfter, StopAfterConnections, stop_in, stop_with_reader};
+use super::systemd::{Manager, passed_sockets};
 
 /// How many connections the table at the end has.
 const TABLE_ROWS: usize = 20;
@@ -33,25 +36,29 @@ const INTERRUPTED: u8 = 130;
 pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let stderr = Stderr::new();
     log_to(&stderr, args.verbose);
-    if let Err(error) = raise_open_files_limit() {
-        tracing::warn!("cannot raise the limit of open files: {}", Sentence(&error));
-    }
+    raise_limits();
+    let passed = passed_sockets()?;
     let mut program = Program::new(&args.program);
     if let Some(program) = &mut program {
         args.tls.prepare(program)?;
     }
-    let mut tunnel = bind(&args)?;
+    let mut tunnel = bind(&args, passed)?;
     let attached = attach_sinks(&mut tunnel, &args)?;
     let table = attach_table(&mut tunnel);
     let gauge = || Gauge::new(tunnel.handle(), attached.captures.clone());
-    let (handle, rotate) = (tunnel.handle(), attached.rotate.clone());
     // Wireshark takes every line for an error.
     let silent = args.extcap.capture;
-    let ending = (!silent).then(|| Ending { gauge: gauge(), stderr: stderr.clone() });
-    let (table_now, stderr_now) = (table.clone(), stderr.clone());
-    Signals { handle, rotate, table: table_now, gauge: gauge(), stderr: stderr_now, ending }
-        .watch()
-        .context("cannot watch for signals")?;
+    let manager = Manager::keep_informed(&tunnel.handle())?;
+    let signals = Signals {
+        handle: tunnel.handle(),
+        rotate: attached.rotate.clone(),
+        table: table.clone(),
+        gauge: gauge(),
+        stderr: stderr.clone(),
+        ending: (!silent).then(|| Ending { gauge: gauge(), stderr: stderr.clone() }),
+        manager: manager.clone(),
+    };
+    signals.watch().context("cannot watch for signals")?;
     if !silent {
         tell_where(&tunnel, &attached);
     }
@@ -63,20 +70,15 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     let shows_status = args.console.is_quiet() && !silent && program.is_none();
     let status = shows_status.then(|| stderr.show_status(gauge()));
     let status = status.transpose().context("cannot show the status line")?;
-    let running = match program {
-        None => None,
-        Some(program) => {
-            let launched = Launched::new(tunnel.catcher(), args.filter.filter());
-            match program.start(launched, tunnel.handle()) {
-                Ok(running) => Some(running),
-                Err(error) => {
-                    complain(&error);
-                    return Ok(ExitCode::from(error.exit_code()));
-                }
-            }
+    let running = match start(program, &mut tunnel, &args) {
+        Ok(running) => running,
+        Err(error) => {
+            complain(&error);
+            return Ok(ExitCode::from(error.exit_code()));
         }
     };
     let io = tunnel.io().clone();
+    manager.ready();
     let summary = tunnel.run();
     drop(status);
     let summary = summary?;
@@ -97,6 +99,23 @@ pub(super) fn run(mut args: Args) -> anyhow::Result<ExitCode> {
     }
     // A program's own failure says more.
     Ok(ExitCode::from(if failed && code == 0 { FAILED } else { code }))
+}
+
+fn raise_limits() {
+    if let Err(error) = raise_open_files_limit() {
+        tracing::warn!("cannot raise the limit of open files: {}", Sentence(&error));
+    }
+}
+
+/// Starts the program, if there is one.
+fn start(
+    program: Option<Program>,
+    tunnel: &mut Tunnel,
+    args: &Args,
+) -> Result<Option<Running>, LaunchError> {
+    let Some(program) = program else { return Ok(None) };
+    let launched = Launched::new(tunnel.catcher(), args.filter.filter());
+    program.start(launched, tunnel.handle()).map(Some)
 }
 
 /// Tells where clients and readers may connect to.
@@ -151,8 +170,9 @@ pub(super) fn log_to(stderr: &Stderr, verbose: u8) {
     log.with_ansi(colored).with_writer(stderr.clone()).init();
 }
 
-fn bind(args: &Args) -> anyhow::Result<Tunnel> {
+fn bind(args: &Args, passed: Vec<OwnedFd>) -> anyhow::Result<Tunnel> {
     let mut builder = Builder::default()
+        .listening_sockets(passed)
         .limits(args.relay.limits())
         .io(args.relay.backend())
         .outgoing(args.outgoing.outgoing())

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::counters::Gauge;
 use super::ending::Ending;
 use super::status::Stderr;
+use super::systemd::Manager;
 
 /// What signals act on.
 pub(super) struct Signals {
@@ -28,6 +29,7 @@ pub(super) struct Signals {
     pub(super) stderr: Stderr,
     /// What tells why it does not end, where that is to be told.
     pub(super) ending: Option<Ending>,
+    pub(super) manager: Manager,
 }
 
 /// The signals that are caught.
@@ -111,6 +113,7 @@ impl Signals {
         if std::mem::replace(is_stopping, true) {
             return self.handle.abort();
         }
+        self.manager.stopping();
         self.handle.stop();
         if let Some(ending) = self.ending.take() {
             tokio::spawn(ending.tell());

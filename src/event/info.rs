@@ -93,8 +93,8 @@ impl TcpInfo {
     }
 
     /// The info of figures by their names; `None` stands for what is not known.
-    pub fn from_figures(mut figure: impl FnMut(&'static str) -> Option<u64>) -> Self {
-        let mut all = Self::NAMES.map(|name| figure(name)).into_iter();
+    pub fn from_figures(figure: impl FnMut(&'static str) -> Option<u64>) -> Self {
+        let mut all = Self::NAMES.map(figure).into_iter();
         let mut next = || all.next().flatten();
         let micros = |figure: Option<u64>| figure.map(Duration::from_micros);
         Self {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
 use tokio::io::Interest;
@@ -48,6 +48,15 @@ pub(crate) fn bind_tcp(address: SocketAddr, is_transparent: bool) -> io::Result<
     Ok(socket.into())
 }
 
+/// Makes the listening socket that somebody else opened like one of ours.
+pub(crate) fn adopt(socket: &OwnedFd) {
+    let options = SockRef::from(socket);
+    // A unix socket knows neither.
+    let _ = options.set_tcp_nodelay(true);
+    let _ = switch_on(socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN);
+    keep_urgent_bytes(&options);
+}
+
 /// How many hops the first packet of a client had left when it came here.
 pub(crate) fn hops_left(client: &Socket) -> Option<u8> {
     // An IPv4 or IPv6 header and the options of TCP (RFC 791, RFC 8200).
@@ -83,6 +92,12 @@ pub(crate) fn is_abandoned_unix(path: &Path) -> bool {
     is_socket && connected.err().is_some_and(refused)
 }
 
+/// The path that a listening unix socket has.
+pub(crate) fn bound_path(listening: &OwnedFd) -> Option<PathBuf> {
+    let address = SockRef::from(listening).local_addr().ok()?;
+    address.as_pathname().map(Path::to_owned)
+}
+
 /// The address that a listening socket has.
 pub(crate) fn bound_address(listening: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(listening).local_addr()?.as_socket())
@@ -93,6 +108,8 @@ pub(crate) struct Listener {
     fd: OwnedFd,
     family: Domain,
     way: Way,
+    /// Whoever passed the socket may go on to listen.
+    is_inherited: bool,
 }
 
 enum Way {
@@ -101,14 +118,16 @@ enum Way {
 }
 
 impl Listener {
-    /// A handle of `listening` for this thread; every worker makes its own of the same socket,
-    /// and the kernel wakes one of them for each client.
-    pub(crate) fn new(io: &Io, listening: &OwnedFd) -> io::Result<Self> {
+    /// A handle of `listening` for this thread; every worker makes its own of the same socket, and
+    /// the kernel wakes one of them for each client. An inherited one is left as it is at the end:
+    /// clients wait in its queue for the next start.
+    pub(crate) fn new(io: &Io, listening: &OwnedFd, is_inherited: bool) -> io::Result<Self> {
         let fd = listening.try_clone()?;
         let family = SockRef::from(&fd).domain()?;
         let way = match io {
-            // The ring's own unix listener does not work on recent kernels.
-            Io::Uring(_) if family != Domain::UNIX => {
+            // The ring's own unix listener does not work on recent kernels. Its accept ends only
+            // with the socket, which must not end where it was inherited.
+            Io::Uring(_) if family != Domain::UNIX && !is_inherited => {
                 Way::Uring(tokio_uring::net::TcpListener::from_std(fd.try_clone()?.into()))
             }
             _ => {
@@ -119,7 +138,7 @@ impl Listener {
                 Way::Epoll { listener, stop: Notify::new() }
             }
         };
-        Ok(Self { fd, family, way })
+        Ok(Self { fd, family, way, is_inherited })
     }
 
     /// The next client, and its address if it has one. Must be awaited to its end: a dropped
@@ -158,7 +177,7 @@ impl Listener {
 
     /// Refuses clients from now on; every worker's pending accept fails.
     pub(crate) fn stop(&self) {
-        if self.family != Domain::UNIX {
+        if self.family != Domain::UNIX && !self.is_inherited {
             // Fails only where it has been done already.
             let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
         }

@@ -14,6 +14,7 @@
 mod chunk;
 mod connect;
 mod diagnostics;
+mod inherited;
 mod io;
 mod limits;
 mod listener;
@@ -37,11 +38,12 @@ pub(crate) use connect::{
     is_own_address, reserve_source,
 };
 pub(crate) use diagnostics::Diagnostics;
+pub use inherited::inherited_sockets;
 pub(crate) use io::Io;
 pub(crate) use limits::open_files_limit;
 pub use limits::raise_open_files_limit;
 pub(crate) use listener::{
-    Listener, bind_tcp, bind_unix, bound_address, hops_left, is_abandoned_unix,
+    Listener, adopt, bind_tcp, bind_unix, bound_address, bound_path, hops_left, is_abandoned_unix,
 };
 pub(crate) use memory::Memory;
 pub use runtime::{Backend, RingError};

@@ -114,7 +114,10 @@ impl<W: PacketWriter> At<'_, W> {
     fn packet(&mut self, packet: &Packet<'_>) -> Result<(), W::Error> {
         *self.drawn = packet.time;
         let Some(note) = self.note.take() else { return self.writer.packet(packet) };
-        let note = packet.comment.map_or(note.clone(), |comment| format!("{comment}; {note}"));
+        let note = match packet.comment {
+            Some(comment) => format!("{comment}; {note}"),
+            None => note,
+        };
         self.writer.packet(&Packet { comment: Some(&note), ..*packet })
     }
 }

@@ -1,6 +1,7 @@
 //! Setting a tunnel up.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::ending_tls::TlsEnding;
 use super::error::BindError;
 use super::handle::Handle;
 use super::limits::Limits;
-use super::listen::listen;
+use super::listen::{Inherited, listen};
 use super::listening::Listening;
 use super::loops::Loops;
 use super::outgoing::Outgoing;
@@ -46,6 +47,7 @@ pub struct Builder {
     backend: Backend,
     decryption: Decryption,
     sample: Duration,
+    passed: Vec<OwnedFd>,
 }
 
 impl Default for Builder {
@@ -65,6 +67,7 @@ impl Default for Builder {
             backend: Backend::Auto,
             decryption: Decryption::default(),
             sample: Duration::from_secs(1),
+            passed: Vec::new(),
         }
     }
 }
@@ -227,6 +230,14 @@ impl Builder {
         self
     }
 
+    /// Listens by these sockets, which listen already, where one has the address of a listener;
+    /// such as [those](super::inherited_sockets) that a service manager passed. Each has to be
+    /// asked for by an address.
+    pub fn listening_sockets(mut self, sockets: impl IntoIterator<Item = OwnedFd>) -> Self {
+        self.passed.extend(sockets);
+        self
+    }
+
     /// Sets how often the sockets of open connections are looked at while a sink
     /// [asks](crate::sink::Interest::info) for it, from 10 ms up; by default every second.
     pub fn sample(mut self, interval: Duration) -> Self {
@@ -260,13 +271,14 @@ impl Builder {
             return Err(BindError::CodecAndTls);
         }
         let parsed = self.listeners.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let mut listening = Vec::new();
+        let (mut listening, mut passed) = (Vec::new(), Inherited(self.passed));
         for (from, target) in parsed {
-            for socket in listen(&from, matches!(target, Target::Original))? {
+            for socket in listen(&from, matches!(target, Target::Original), &mut passed)? {
                 let (target, expects_proxy_header) = (target.clone(), self.expects_proxy_header);
                 listening.push(Listening { socket, target, expects_proxy_header });
             }
         }
+        passed.end()?;
         let loops = Loops::of(&listening).map_err(|circle| {
             let circle = circle.into_iter().map(|index| listening[index].to_string());
             BindError::Loop { routes: circle.collect::<Vec<_>>().join(", ") }

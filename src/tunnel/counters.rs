@@ -52,6 +52,7 @@ pub(super) struct Counters {
     opened: AtomicU64,
     closed: AtomicU64,
     rejected: AtomicU64,
+    beats: AtomicU64,
     bytes: Bytes,
     open: Mutex<BTreeMap<ConnectionId, Arc<Passed>>>,
 }
@@ -68,6 +69,16 @@ impl Counters {
     pub(super) fn closed(&self, id: ConnectionId) {
         self.open().remove(&id);
         self.closed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts that the worker has looked around.
+    pub(super) fn beat(&self) {
+        self.beats.fetch_add(1, Relaxed);
+    }
+
+    /// How many times the worker has looked around.
+    pub(super) fn beats(&self) -> u64 {
+        self.beats.load(Relaxed)
     }
 
     /// Counts a client that never became a connection.

@@ -36,6 +36,12 @@ pub enum BindError {
         /// What to try.
         hint: &'static str,
     },
+    /// A listening socket was passed to the tunnel, and none of its listeners has that address.
+    #[error("a socket on {address} was passed, but not asked for (try '--from {address}')")]
+    Unused {
+        /// The address of the socket.
+        address: String,
+    },
     /// A tunnel would connect to itself, straight or through another of its listeners.
     #[error("{routes} leads back to itself (give the server's own address to connect to)")]
     Loop {

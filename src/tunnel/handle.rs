@@ -66,6 +66,12 @@ impl Handle {
         }
     }
 
+    /// How many times each worker has looked around, which it does every second: one whose number
+    /// stands still hangs.
+    pub fn beats(&self) -> Vec<u64> {
+        self.counters.iter().map(Counters::beats).collect()
+    }
+
     /// How far each connection that is open has come, in order of their numbers. What is read
     /// while the workers are at work may be a moment apart.
     pub fn connections(&self) -> Vec<Progress> {

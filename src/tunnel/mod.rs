@@ -57,4 +57,4 @@ pub use routing::{Arrival, Decision, Route, Target};
 pub use running::Tunnel;
 pub use worker_pool::ChosenIo;
 
-pub use crate::net::{Backend, raise_open_files_limit};
+pub use crate::net::{Backend, inherited_sockets, raise_open_files_limit};

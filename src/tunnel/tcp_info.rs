@@ -26,20 +26,20 @@ fn read(info: &[u8]) -> TcpInfo {
         let micros = word(at).filter(|micros| ![0, u32::MAX].contains(micros));
         micros.map(|micros| Duration::from_micros(micros.into()))
     };
-    let mut tcp = TcpInfo::default();
-    tcp.rtt = measured(68);
-    tcp.cwnd = word(80).map(u64::from);
-    tcp.retransmits = word(100).map(u64::from);
-    tcp.bytes_acked = long(120);
-    tcp.bytes_received = long(128);
-    tcp.min_rtt = measured(148);
-    tcp.data_segments = word(152).map(u64::from);
-    tcp.delivery_rate = long(160).filter(|rate| *rate > 0);
-    tcp.busy = micros(168);
-    tcp.rwnd_limited = micros(176);
-    tcp.sndbuf_limited = micros(184);
-    tcp.out_of_order = word(224).map(u64::from);
-    tcp
+    TcpInfo {
+        rtt: measured(68),
+        cwnd: word(80).map(u64::from),
+        retransmits: word(100).map(u64::from),
+        bytes_acked: long(120),
+        bytes_received: long(128),
+        min_rtt: measured(148),
+        data_segments: word(152).map(u64::from),
+        delivery_rate: long(160).filter(|rate| *rate > 0),
+        busy: micros(168),
+        rwnd_limited: micros(176),
+        sndbuf_limited: micros(184),
+        out_of_order: word(224).map(u64::from),
+    }
 }
 
 #[cfg(test)]

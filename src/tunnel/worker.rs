@@ -36,7 +36,10 @@ pub(super) struct WorkerSetup {
 impl WorkerSetup {
     /// On the runtime of this thread.
     pub(super) fn new(io: Io, listening: &[Listening]) -> io::Result<Self> {
-        let listeners = listening.iter().map(|listening| Listener::new(&io, &listening.socket.fd));
+        let listeners = listening.iter().map(|listening| {
+            let socket = &listening.socket;
+            Listener::new(&io, &socket.fd, socket.is_inherited)
+        });
         let listeners = listeners.collect::<io::Result<_>>()?;
         Ok(Self { io, listeners })
     }
@@ -82,6 +85,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, setup: WorkerSetup, index: usize
 async fn beat(worker: &Worker) {
     loop {
         tokio::time::sleep(BEAT).await;
+        worker.counters().beat();
         worker.memory.trim();
     }
 }

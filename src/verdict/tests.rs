@@ -58,11 +58,12 @@ const fn transferring(bound: Bound) -> Phase {
 }
 
 fn account(busy: u64, rwnd_limited: u64, rtt: u64) -> TcpInfo {
-    let mut tcp = TcpInfo::default();
-    tcp.busy = Some(Duration::from_millis(busy));
-    tcp.rwnd_limited = Some(Duration::from_millis(rwnd_limited));
-    tcp.rtt = Some(Duration::from_millis(rtt));
-    tcp
+    TcpInfo {
+        busy: Some(Duration::from_millis(busy)),
+        rwnd_limited: Some(Duration::from_millis(rwnd_limited)),
+        rtt: Some(Duration::from_millis(rtt)),
+        ..TcpInfo::default()
+    }
 }
 
 #[test]
