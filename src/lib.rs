@@ -76,8 +76,8 @@
 //!
 //! # Features
 //!
-//! All but `fleet` are on by default. Without any (`default-features = false`), the crate has the tunnel, the
-//! transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
+//! All but `fleet` are on by default. Without any (`default-features = false`), the crate has the
+//! tunnel, the transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
 //!
 //! - `console`: the sink that prints ([`console`]);
 //! - `capture`: the sink that writes pcapng ([`capture`]) and the packets in it ([`packet`]);
@@ -86,7 +86,7 @@
 //!   ([`Builder::decrypt_tls`](tunnel::Builder::decrypt_tls));
 //! - `run`: starts programs and catches their connects ([`launch`]); needs x86_64 or aarch64;
 //! - `cli`: the command line; enables all the others;
-//! - `fleet`: captures of many hosts in one place, by NATS ([`fleet`]); not on by default.
+//! - `fleet`: captures of many hosts in one place, by NATS; not on by default.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
 //! ([`Builder::io`](tunnel::Builder::io)).
