@@ -77,8 +77,8 @@
 //!
 //! # Features
 //!
-//! All but `fleet` are on by default. Without any (`default-features = false`), the crate has the tunnel, the
-//! transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
+//! All but `fleet` are on by default. Without any (`default-features = false`), the crate has the
+//! tunnel, the transforms, and the trait [`Sink`](sink::Sink) with its queues. These add to it:
 //!
 //! - `console`: the sink that prints ([`console`]);
 //! - `capture`: the sink that writes pcapng ([`capture`]) and the packets in it ([`packet`]);
@@ -89,7 +89,7 @@
 //! - `web`: a live page in the browser ([`web`]), and metrics for Prometheus ([`metrics`]); enables
 //!   `capture`;
 //! - `cli`: the command line; enables all the others;
-//! - `fleet`: captures of many hosts in one place, by NATS ([`fleet`]); not on by default.
+//! - `fleet`: captures of many hosts in one place, by NATS; not on by default.
 //!
 //! A tunnel runs on Linux, by io_uring where it is permitted and by epoll elsewhere
 //! ([`Builder::io`](tunnel::Builder::io)).

@@ -51,7 +51,8 @@ impl Api {
     fn read_module(&mut self, file: &Path, children: &Path, path: ModulePath, public: bool) {
         let text = fs::read_to_string(file).unwrap();
         let items = syn::parse_file(&text).unwrap().items;
-        let items: Vec<_> = items.into_iter().filter(|item| !is_for_tests(item)).collect();
+        let is_kept = |item: &Item| !is_for_tests(item) && !is_of_the_fleet(item);
+        let items: Vec<_> = items.into_iter().filter(is_kept).collect();
         for item in &items {
             let Item::Mod(module) = item else { continue };
             let name = module.ident.to_string();
@@ -210,6 +211,18 @@ fn is_public_item(item: &ImplItem) -> bool {
         ImplItem::Const(item) => is_public(&item.vis),
         _ => false,
     }
+}
+
+/// Whether an item is of the feature that is not on by default. No version promises to keep it.
+fn is_of_the_fleet(item: &Item) -> bool {
+    let attributes = match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => return false,
+    };
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && quote::quote!(#attribute).to_string().contains("fleet")
+    })
 }
 
 fn is_for_tests(item: &Item) -> bool {

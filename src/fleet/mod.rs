@@ -2,8 +2,8 @@
 //!
 //! [`PublishSink`] takes a tunnel's events, makes compressed batches of them ([`wire`]) and ships
 //! these until the server has acknowledged each. [`Collector`] reads the batches of any number of
-//! hosts, puts their events in the order of time, and writes one capture; [`Archive`] writes Parquet
-//! tables. None of them knows a tunnel.
+//! hosts, puts their events in the order of time, and writes one capture; [`Archive`] writes
+//! Parquet tables. None of them knows a tunnel.
 
 mod archive;
 mod collect;

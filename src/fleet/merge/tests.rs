@@ -161,7 +161,8 @@ proptest! {
             let kind = if number == 1 { open() } else { data(number - 2, 1) };
             merge.push(&origin("a"), batch(number, [(number, kind)]), now);
         }
-        let times: Vec<_> = popped(&mut merge, now, true).into_iter().map(|(.., time)| time).collect();
+        let popped = popped(&mut merge, now, true).into_iter();
+        let times: Vec<_> = popped.map(|(.., time)| time).collect();
         prop_assert_eq!(times, (1..=20).collect::<Vec<_>>());
         prop_assert_eq!((merge.duplicates(), merge.take_notices()), (20, vec![]));
     }

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod fields;
+mod tag;
 #[cfg(test)]
 mod tests;
 
@@ -24,19 +25,6 @@ pub(super) const MAGIC: [u8; 4] = *b"TTB\x01";
 
 /// The longest body of a batch, before compression.
 pub const BODY_MAX: usize = 64 << 20;
-
-/// What a record is.
-mod tag {
-    pub(super) const OPEN: u8 = 0;
-    pub(super) const CONNECTED: u8 = 1;
-    pub(super) const DATA: u8 = 2;
-    pub(super) const SHUTDOWN: u8 = 3;
-    pub(super) const CLOSE: u8 = 4;
-    pub(super) const TLS: u8 = 5;
-    pub(super) const SECRETS: u8 = 6;
-    pub(super) const KNOWN: u8 = 7;
-    pub(super) const END: u8 = 8;
-}
 
 /// A connection that opened in an earlier batch, as it stood then.
 #[derive(Clone, Debug, PartialEq, Eq)]
