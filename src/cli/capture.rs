@@ -87,7 +87,7 @@ pub(super) struct CaptureArgs {
     #[arg(hide_short_help = true)]
     rotate_files: Option<u64>,
 
-    /// Stop after duration:90s, size:1GiB, packets:1000, connections:1
+    /// Stop at duration:90s, size:1GiB, connections:1
     ///
     /// Stop after duration:90s, size:1GiB, packets:1000 or connections:10. Of several, the first
     /// that is reached counts.

@@ -23,7 +23,7 @@ const QUEUE_MAX: usize = 16 << 20;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Console and page options")]
 pub(super) struct WebArgs {
-    /// Show connections and their data on a live page at this address
+    /// Show connections on a live page at this address
     ///
     /// Show connections and their data on a live page at this address, such as 127.0.0.1:0. A line
     /// on stderr names its URL, with a token in it: nobody can open the page without that.

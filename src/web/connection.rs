@@ -115,7 +115,9 @@ impl Connection {
                 }
                 self.ended = Some(Ended { time: event.time, reason: reason.clone() });
             }
-            _ => {}
+            EventKind::Open(_) | EventKind::Secrets(_) | EventKind::Shutdown { .. } => {}
+            // What may come again and again is not kept.
+            _ => return,
         }
         self.events.push((number, event.clone()));
     }

@@ -37,7 +37,7 @@ use crate::capture::PcapngOptions;
 use crate::event::{Event, EventKind, Leg, Views};
 use crate::sink::{Interest, Sink};
 
-/// [`WebOptions::buffer_bytes`].
+/// [`WebOptions::buffer_bytes`] that make sense, with what waits for the sink.
 pub const BUFFER_BYTES: RangeInclusive<u64> = 65_536..=u32::MAX as u64;
 
 /// How long pages may take to fetch the rest at the end.
@@ -84,10 +84,9 @@ impl WebSink {
     /// The address cannot be listened on, or there is no thread for it.
     pub fn bind(address: impl ToSocketAddrs, options: WebOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        let budget = options.buffer_bytes.max(*BUFFER_BYTES.start() as usize);
         let (token, run) = (random(16)?, random(4)?);
-        let WebOptions { host_names, capture, .. } = options;
-        let app = App::new(token, run, host_names, capture, Store::new(budget));
+        let WebOptions { buffer_bytes, host_names, capture } = options;
+        let app = App::new(token, run, host_names, capture, Store::new(buffer_bytes));
         let server = Server::start("web", listener, api::router(app.clone()))?;
         Ok(Self { app, server })
     }

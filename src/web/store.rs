@@ -14,6 +14,8 @@ const CHUNK_COST: usize = 192;
 const CONNECTION_COST: usize = 1536;
 /// Connections without their data may take this part of all memory.
 const ROWS_SHARE: usize = 2;
+/// As many entries of removed connections stay where they are, or as many as there are others.
+const STALE_MAX: usize = 4096;
 /// This many removals are remembered for pages that have not heard of them.
 const REMOVED_MAX: usize = 4096;
 
@@ -24,8 +26,11 @@ pub(super) struct Store {
     data_used: usize,
     rows_used: usize,
     connections: BTreeMap<ConnectionId, Connection>,
-    /// Whose data came when: an entry for each chunk that is held.
+    /// Whose data came when: an entry for each chunk that is held, and for some that went with
+    /// their connection.
     data_order: VecDeque<ConnectionId>,
+    /// Entries of `data_order` at most whose connection is gone.
+    stale: usize,
     /// Connections that have closed, the earliest first.
     closed: VecDeque<ConnectionId>,
     /// The number of the next event.
@@ -77,6 +82,7 @@ impl Store {
             rows_used: 0,
             connections: BTreeMap::new(),
             data_order: VecDeque::new(),
+            stale: 0,
             closed: VecDeque::new(),
             next: 0,
             changes: Changes::default(),
@@ -131,8 +137,10 @@ impl Store {
         while self.data_used + self.rows_used > self.budget
             && let Some(id) = self.data_order.pop_front()
         {
-            // A connection that was removed has left its entries behind.
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                self.stale = self.stale.saturating_sub(1);
+                continue;
+            };
             let (chunks, bytes) = connection.let_oldest_go();
             self.data_used -= chunks * CHUNK_COST + bytes;
             self.let_go.bytes += bytes as u64;
@@ -150,6 +158,11 @@ impl Store {
         self.let_go.bytes += bytes as u64;
         self.let_go.connections += 1;
         self.changes.remove(id, connection.version);
+        self.stale += chunks;
+        if self.stale > STALE_MAX.max(self.data_order.len() / 2) {
+            self.data_order.retain(|id| self.connections.contains_key(id));
+            self.stale = 0;
+        }
     }
 
     /// Gives what has changed a version; the newest.

@@ -140,6 +140,27 @@ fn oldest_data_goes_first_and_leaves_a_gap() {
 }
 
 #[test]
+fn page_misses_what_comes_too_fast_and_says_how_much() {
+    // The others may wait; the page has a queue for one chunk, and never does.
+    let scene = Scene::new(&["--web-buffer", "64KiB", "--on-slow-sink", "block"]);
+    let said = bytes(9, 32 << 20);
+    scene.talk(&said, b"answer");
+    scene.wait_for_closes(1);
+    let row = ".connections[0] | [.client_bytes, .missed_bytes] | @tsv";
+    let row = scene.site.jq("/api/connections", row);
+    let (all, missed) = row.split_once('\t').unwrap();
+    assert_eq!(all, said.len().to_string());
+    assert_ne!(missed, "0");
+    let file = saved(&scene, "/api/capture.pcapng");
+    let expect = Expect { allow_gaps: true, ..Expect::default() };
+    oracle::judge(&file, expect).unwrap_or_else(|bad| panic!("{bad:#?}"));
+    let ended = scene.stop();
+    let summary = ended.stderr.last().unwrap();
+    let words = format!(", 0 bytes dropped, {missed} bytes missed by the page");
+    assert!(summary.ends_with(&words), "{summary}");
+}
+
+#[test]
 fn search_finds_text_and_bytes_where_they_are() {
     let scene = Scene::new(&[]);
     scene.talk(b"GET /needle HTTP/1.1\r\n\r\n", b"\x00\xff\x00\x01");

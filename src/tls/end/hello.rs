@@ -191,7 +191,7 @@ fn answerable(accepted: Accepted, early: &[u8], provider: &CryptoProvider) -> Lo
         SupportedCipherSuite::Tls13(_) => true,
     };
     let signs = hello.signature_schemes().contains(&SignatureScheme::ECDSA_NISTP256_SHA256);
-    if !signs || !known.iter().any(|suite| takes_ecdsa(suite)) {
+    if !signs || !known.iter().any(takes_ecdsa) {
         return Looked::Closed("the client takes no certificate with an ECDSA key".to_owned());
     }
     let sni = hello.server_name().map(str::to_owned);

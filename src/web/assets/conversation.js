@@ -52,6 +52,7 @@ export class Conversation {
   #isFetching = false;
   #isStale = false;
   #seen = null;
+  #hit = null;
   #parts = {};
 
   constructor({ onClose, say }) {
@@ -73,8 +74,6 @@ export class Conversation {
     this.#build();
     this.#restart();
   }
-
-  #hit = null;
 
   close() {
     this.#id = null;

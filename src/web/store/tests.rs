@@ -166,3 +166,18 @@ fn events_come_back_in_their_order() {
     let of_second: Vec<_> = events.into_iter().filter(|event| event.connection.0 == 2).collect();
     assert_eq!(store.events(|id| id.0 == 2), of_second);
 }
+
+#[test]
+fn removed_connections_leave_nothing_behind() {
+    let mut store = Store::new(1 << 16);
+    // Its data is the oldest, and stays.
+    fed(&mut store, [open(1), data(1, 0, b"stays")]);
+    for id in 2..20_000 {
+        fed(&mut store, [open(id), data(id, 0, b"x"), close(id, 1)]);
+    }
+    assert_eq!(range(&store, None, 9), held(0, &["stays"]));
+    assert!(store.data_order.len() < 2 * STALE_MAX, "{} entries", store.data_order.len());
+    assert!(store.closed.len() < 100 && store.changes.removed.len() <= REMOVED_MAX);
+    let (budget, used) = store.room();
+    assert!(used <= budget, "{used} of {budget}");
+}
