@@ -9,7 +9,9 @@ use super::known::Known;
 use super::options::{ConsoleOptions, Format};
 use super::text;
 use crate::console::hexdump::{Hexdump, Palette};
-use crate::event::{ConnectionId, Direction, Event, EventKind, Side, View};
+use crate::event::{
+    BothTotals, ConnectionId, Direction, Event, EventKind, Side, Timestamp, Tls, View,
+};
 
 /// Lays events out in lines.
 pub(super) struct Lines {
@@ -104,16 +106,7 @@ impl Lines {
                 }
                 self.left_out(bytes.len() - shown.len(), out);
             }
-            EventKind::Tls(tls) => {
-                line(&head, lifecycle, tls.to_string(), out);
-                #[cfg(feature = "tls")]
-                if options.certificates {
-                    for certificate in tls.certificates.iter() {
-                        let what = crate::tls::certificate::describe(certificate);
-                        line(&head, lifecycle, format!("Certificate {what}"), out);
-                    }
-                }
-            }
+            EventKind::Tls(tls) => self.tls(&head, tls, options, out),
             EventKind::Info(info) => {
                 let style = self.styles.sides[info.leg as usize];
                 line(&head, style, format!("TCP to the {}: {}", info.leg, info.tcp), out);
@@ -130,17 +123,24 @@ impl Lines {
                 self.text_end(&head, Direction::ServerToClient, known, out);
                 let clean = reason.is_clean();
                 let style = if clean { lifecycle } else { self.styles.failure };
-                let said = |direction| Bytes(totals.get(direction).received);
-                let client = said(Direction::ClientToServer);
-                let server = said(Direction::ServerToClient);
-                let duration = seconds(event.time.nanos_since(known.opened));
-                let who = format!("{client} from the client, {server} from the server");
-                let verdict = known.verdict.as_ref().map(|verdict| verdict.spent.to_string());
-                let verdict = verdict.filter(|verdict| !verdict.is_empty());
-                let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
-                line(&head, style, format!("Close: {reason}; {who}, {duration}{verdict}"), out);
+                let what = format!("Close: {reason}; {}", closing(event.time, totals, known));
+                line(&head, style, what, out);
             }
         }
+    }
+
+    /// What is known of a handshake, and the certificates, where they are asked for.
+    fn tls(&self, head: &str, tls: &Tls, options: &ConsoleOptions, out: &mut Vec<u8>) {
+        line(head, self.styles.lifecycle, tls.to_string(), out);
+        #[cfg(feature = "tls")]
+        if options.certificates {
+            for certificate in tls.certificates.iter() {
+                let what = crate::tls::certificate::describe(certificate);
+                line(head, self.styles.lifecycle, format!("Certificate {what}"), out);
+            }
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = options;
     }
 
     /// What starts each line: the connection and the time.
@@ -230,6 +230,18 @@ const fn capital(side: Side) -> &'static str {
 
 /// A number of bytes, as a noun.
 struct Bytes(u64);
+
+/// What passed in a connection's life, how long it was, and where the time went.
+fn closing(now: Timestamp, totals: &BothTotals, known: &Known) -> String {
+    let said = |direction| Bytes(totals.get(direction).received);
+    let client = said(Direction::ClientToServer);
+    let server = said(Direction::ServerToClient);
+    let duration = seconds(now.nanos_since(known.opened));
+    let verdict = known.verdict.as_ref().map(|verdict| verdict.spent.to_string());
+    let verdict = verdict.filter(|verdict| !verdict.is_empty());
+    let verdict = verdict.map(|verdict| format!(": {verdict}")).unwrap_or_default();
+    format!("{client} from the client, {server} from the server, {duration}{verdict}")
+}
 
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::drain::{Acknowledged, Drain};
 use super::flow::{Source, Stage};
-use super::machine::{Relay, State, reason_of};
+use super::machine::{Relay, State};
 use super::outlet::{End, Work};
 use super::{Action, Actions, Fault, Input, Payload, STALL};
 use crate::event::{Direction, Side};
@@ -48,7 +48,7 @@ impl<P: Payload> Relay<P> {
 
     fn drain(&mut self, by: Side, fault: Fault, now: Duration, out: &mut Actions<P>) {
         self.flow(Direction::from(!by)).stop();
-        let reason = reason_of(by, fault);
+        let reason = fault.reason(by);
         let acknowledged = Acknowledged::NotAsked;
         self.state = State::Draining(Drain { by, reason, since: now, acknowledged });
         self.drain_on(now, out);

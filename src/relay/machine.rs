@@ -87,7 +87,7 @@ impl<P: Payload> Relay<P> {
             }
             Input::Failed { side: side @ Side::Client, fault } => {
                 out.push_back(Action::GiveUpConnect);
-                self.close(reason_of(side, fault), out);
+                self.close(fault.reason(side), out);
             }
             Input::ShutdownAsked => {
                 out.push_back(Action::GiveUpConnect);
@@ -458,12 +458,5 @@ impl<P: Payload> Relay<P> {
                 out.push_back(Action::Watch { side: !to });
             }
         }
-    }
-}
-
-pub(super) const fn reason_of(by: Side, fault: Fault) -> CloseReason {
-    match fault {
-        Fault::Reset => CloseReason::Reset { by },
-        Fault::Errno(errno) => CloseReason::Failed { side: by, errno },
     }
 }

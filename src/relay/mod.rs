@@ -47,6 +47,16 @@ pub(crate) enum Fault {
     Errno(i32),
 }
 
+impl Fault {
+    /// Why a connection ends by it, of the socket toward `side`.
+    const fn reason(self, side: Side) -> CloseReason {
+        match self {
+            Self::Reset => CloseReason::Reset { by: side },
+            Self::Errno(errno) => CloseReason::Failed { side, errno },
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Input<P> {

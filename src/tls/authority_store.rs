@@ -21,8 +21,8 @@ const BUNDLE: &str = "bundle.pem";
 /// Characters of a line of PEM (RFC 7468 section 2).
 const PEM_LINE: usize = 64;
 
-/// What programs read to learn whom they trust. OpenSSL, Go and Python read the first; Node.js reads
-/// the last beside the authorities of its own.
+/// What programs read to learn whom they trust. OpenSSL, Go and Python read the first; Node.js
+/// reads the last beside the authorities of its own.
 const VARIABLES: [&str; 8] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",

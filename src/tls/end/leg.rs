@@ -55,8 +55,8 @@ impl Leg {
         let _ = self.tls.writer().write_all(plain);
     }
 
-    /// Tells the peer that nothing more comes (`close_notify`), behind all that was sent: not before
-    /// the handshake's end.
+    /// Tells the peer that nothing more comes (`close_notify`), behind all that was sent: not
+    /// before the handshake's end.
     pub(super) const fn end(&mut self) {
         self.ends = true;
     }

@@ -210,6 +210,86 @@ fn clear_client_is_reset_where_its_server_is_not_trusted() {
     assert!(scene.read[Client as usize].is_empty());
 }
 
+#[test]
+fn end_of_the_server_waits_for_the_handshake_of_the_client() {
+    let keys = Keys::new();
+    let mut scene = intercepted(&keys, &[]);
+    scene.speak(Client);
+    scene.speak(Server);
+    scene.write(Server, b"hello and bye");
+    scene.speak(Server);
+    assert!(scene.is_held, "the client's handshake is not done");
+    scene.shut_alone(Server);
+    assert!(scene.is_held, "FIN would overtake it");
+    scene.run();
+    assert_eq!(scene.read[Client as usize], b"hello and bye");
+    assert_eq!(scene.reasons(), []);
+}
+
+#[test]
+fn end_of_a_clear_client_waits_for_the_handshake_of_the_server() {
+    let keys = Keys::new();
+    let ender = TlsEnder::originate(keys.trust()).unwrap();
+    let mut scene = Scene::new(ender, Peer::Clear, keys.server(&[]));
+    scene.hand_on(Client, b"hi");
+    scene.shut_alone(Client);
+    assert!(scene.is_held);
+    scene.run();
+    assert_eq!(scene.read[Server as usize], b"hi");
+    assert!(scene.is_closed[Server as usize]);
+}
+
+#[test]
+fn greeting_of_a_clear_server_waits_for_the_hello() {
+    let keys = Keys::new();
+    let ender = TlsEnder::terminate(keys.identity()).unwrap();
+    let mut scene = Scene::new(ender, keys.pinning_client(), Peer::Clear);
+    scene.hand_on(Server, b"220 ready\r\n");
+    assert!(scene.is_held && scene.read[Client as usize].is_empty());
+    scene.run();
+    assert_eq!(scene.read[Client as usize], b"220 ready\r\n");
+}
+
+#[test]
+fn clear_client_is_refused_where_its_tls_is_to_end() {
+    let keys = Keys::new();
+    let ender = TlsEnder::terminate(keys.identity()).unwrap();
+    let mut scene = Scene::new(ender, Peer::Clear, Peer::Clear);
+    scene.say(Client, b"GET / HTTP/1.1\r\n\r\n");
+    assert!(scene.is_reset && scene.read[Server as usize].is_empty());
+    assert_eq!(scene.reasons(), [("closed", "the client does not speak TLS".to_owned())]);
+}
+
+#[test]
+fn what_came_before_a_damaged_record_is_handed_on_and_no_end_is_invented() {
+    let keys = Keys::new();
+    for (by, other) in [(Client, Server), (Server, Client)] {
+        let mut scene = intercepted(&keys, &[]);
+        assert_talk(&mut scene);
+        scene.write(by, b"PAYLOAD");
+        scene.write(by, b"damaged");
+        let mut wire = scene.written(by);
+        *wire.last_mut().unwrap() ^= 1;
+        scene.hand_on(by, &wire);
+        scene.run();
+        assert!(scene.read[other as usize].ends_with(b"PAYLOAD"), "by the {by}");
+        assert!(scene.is_shut[other as usize] && !scene.is_closed[other as usize]);
+    }
+}
+
+#[test]
+fn mysql_asks_for_tls_without_waiting_for_an_answer() {
+    let keys = Keys::new();
+    let mut scene = Scene::new(intercepting(&keys), Peer::Clear, Peer::Clear);
+    scene.say(Server, b"J\0\0\08.0.36");
+    let request = [&[32, 0, 0, 1, 0x85, 0xae, 0xff, 0x19][..], &[0; 28]].concat();
+    scene.say(Client, &request);
+    assert_eq!(scene.read[Server as usize], request);
+    scene.peers = [keys.trusting_client(&[]).into(), keys.server(&[]).into()];
+    scene.read = Default::default();
+    assert_talk(&mut scene);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -182,7 +182,8 @@ impl Scene {
     /// A side says something, in TLS if it speaks that.
     pub(super) fn say(&mut self, side: Side, bytes: &[u8]) {
         match &mut self.peers[side as usize] {
-            Peer::Tls(tls) => tls.writer().write_all(bytes).unwrap(),
+            // Whoever was sent an alert says nothing more.
+            Peer::Tls(tls) => drop(tls.writer().write_all(bytes)),
             Peer::Clear => self.hand_on(side, bytes),
         }
         self.run();
@@ -198,9 +199,14 @@ impl Scene {
 
     /// A side sends FIN.
     pub(super) fn shut(&mut self, side: Side) {
+        self.shut_alone(side);
+        self.run();
+    }
+
+    /// The same, and nobody says anything more.
+    pub(super) fn shut_alone(&mut self, side: Side) {
         let effects = self.session.end(side);
         self.perform(effects);
-        self.run();
     }
 
     /// Its end.
@@ -208,16 +214,34 @@ impl Scene {
         self.told.extend(self.session.close(None));
     }
 
+    /// What a side has to write to its wire now.
+    pub(super) fn written(&mut self, side: Side) -> Vec<u8> {
+        let mut wire = Vec::new();
+        if let Peer::Tls(tls) = &mut self.peers[side as usize] {
+            while tls.wants_write() {
+                tls.write_tls(&mut wire).unwrap();
+            }
+        }
+        wire
+    }
+
+    /// Lets one side speak once.
+    pub(super) fn speak(&mut self, side: Side) {
+        let wire = self.written(side);
+        self.hand_on(side, &wire);
+    }
+
+    /// A side writes plaintext, which stays with it until it speaks.
+    pub(super) fn write(&mut self, side: Side, bytes: &[u8]) {
+        if let Peer::Tls(tls) = &mut self.peers[side as usize] {
+            tls.writer().write_all(bytes).unwrap();
+        }
+    }
+
     /// Lets both sides speak until they have nothing more to say.
     pub(super) fn run(&mut self) {
         for side in [Side::Client, Side::Server].into_iter().cycle().take(40) {
-            let mut wire = Vec::new();
-            if let Peer::Tls(tls) = &mut self.peers[side as usize] {
-                while tls.wants_write() {
-                    tls.write_tls(&mut wire).unwrap();
-                }
-            }
-            self.hand_on(side, &wire);
+            self.speak(side);
         }
     }
 
