@@ -32,7 +32,7 @@ need nats-server nats-server || die "nats-server is missing"
 python=${TCP_TUNN_PYTHON:-python3}
 "$python" -c 'import duckdb' 2> /dev/null || die "duckdb is missing (try: pip install duckdb)"
 # The load generator first: its build has the tunnel without the fleet.
-build && { [ "$build" = : ] || cargo build ${build_options} --quiet --features fleet; } ||
+$build && { [ "$build" = : ] || cargo build ${build_options} --quiet --features fleet; } ||
     die "the build failed"
 
 folder=$(mktemp -d)
@@ -121,7 +121,7 @@ for number in $(seq "$hosts"); do
     loads+=("$pid")
 done
 for pid in "${loads[@]}"; do
-    wait "$pid" || die "a load failed, see $folder"
+    wait "$pid" || die "a load failed: $(tail -1 "$folder"/load*.err)"
 done
 published=$(date +%s%N)
 total=$((hosts * bytes))
@@ -176,7 +176,8 @@ delays = sorted(seen[number] - sent[number] for number in seen)
 at = lambda share: delays[int(share * (len(delays) - 1))] * 1000 if delays else -1
 print(f"delay ms   p50 {at(0.5):.0f}, p99 {at(0.99):.0f} ({len(delays)} messages)")
 END
-kill -INT "$follow" "$delay"
+# The collector may have ended with its reader.
+kill -INT "$follow" "$delay" 2> /dev/null
 wait "$follow" "$delay"
 
 # What each kill costs. The tables are to have every byte once.
@@ -200,7 +201,7 @@ killed() { pgrep -P "$load_pid" -f "publish-spill" > "$folder/victim"; }
 wait_for killed || die "no publisher to kill"
 wait_for bash -c "ls '$folder'/spill/*.ttb"
 kill -9 "$(head -1 "$folder/victim")"
-wait "$load_pid"
+wait "$load_pid" 2> /dev/null
 left=$(find "$folder/spill" -name '*.ttb' | wc -l)
 # The next run sends what is left.
 start again "$tunnel" --quiet --from 127.0.0.1:0 --to 127.0.0.1:1 --publish "$url" --site lab \
