@@ -211,9 +211,11 @@ sent() { [ -z "$(find "$folder/spill" -name '*.ttb')" ]; }
 wait_for sent || die "spilled batches stay"
 kill -TERM "$again"
 wait "$again"
-sleep 2
 kill -INT "$tables"
 wait "$tables" || die "the tables failed: $(tail -1 "$folder/tables.err")"
+# What was not read yet.
+"$tunnel" collect --from "$url" --parquet "$folder/tables" 2> "$folder/rest.err" ||
+    die "the tables failed: $(tail -1 "$folder/rest.err")"
 has=$(ask "$sum") twice=$(ask "$doubled") gone=$(ask "$missing")
 whole=$(((hosts + 1) * bytes))
 echo "killed     server, tables (2 times), a publisher with $left batches on disk"
