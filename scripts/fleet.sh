@@ -184,7 +184,8 @@ wait "$follow" "$delay"
 kill -9 "$tables"
 wait "$tables" 2> /dev/null
 start_tables
-publish server
+# By way of the disk: it ends while the server is away.
+publish server --publish-spill "$folder/spill0"
 load_pid=$pid
 sleep 0.3
 kill -9 "$server"
