@@ -32,7 +32,7 @@ need nats-server nats-server || die "nats-server is missing"
 python=${TCP_TUNN_PYTHON:-python3}
 "$python" -c 'import duckdb' 2> /dev/null || die "duckdb is missing (try: pip install duckdb)"
 # The load generator first: its build has the tunnel without the fleet.
-build && { [ "$build" = : ] || cargo build ${build_options} --quiet --features fleet; } ||
+$build && { [ "$build" = : ] || cargo build ${build_options} --quiet --features fleet; } ||
     die "the build failed"
 
 folder=$(mktemp -d)
@@ -121,7 +121,7 @@ for number in $(seq "$hosts"); do
     loads+=("$pid")
 done
 for pid in "${loads[@]}"; do
-    wait "$pid" || die "a load failed, see $folder"
+    wait "$pid" || die "a load failed: $(tail -1 "$folder"/load*.err)"
 done
 published=$(date +%s%N)
 total=$((hosts * bytes))
@@ -176,14 +176,16 @@ delays = sorted(seen[number] - sent[number] for number in seen)
 at = lambda share: delays[int(share * (len(delays) - 1))] * 1000 if delays else -1
 print(f"delay ms   p50 {at(0.5):.0f}, p99 {at(0.99):.0f} ({len(delays)} messages)")
 END
-kill -INT "$follow" "$delay"
+# The collector may have ended with its reader.
+kill -INT "$follow" "$delay" 2> /dev/null
 wait "$follow" "$delay"
 
 # What each kill costs. The tables are to have every byte once.
 kill -9 "$tables"
 wait "$tables" 2> /dev/null
 start_tables
-publish server
+# By way of the disk: it ends while the server is away.
+publish server --publish-spill "$folder/spill0"
 load_pid=$pid
 sleep 0.3
 kill -9 "$server"
@@ -200,7 +202,7 @@ killed() { pgrep -P "$load_pid" -f "publish-spill" > "$folder/victim"; }
 wait_for killed || die "no publisher to kill"
 wait_for bash -c "ls '$folder'/spill/*.ttb"
 kill -9 "$(head -1 "$folder/victim")"
-wait "$load_pid"
+wait "$load_pid" 2> /dev/null
 left=$(find "$folder/spill" -name '*.ttb' | wc -l)
 # The next run sends what is left.
 start again "$tunnel" --quiet --from 127.0.0.1:0 --to 127.0.0.1:1 --publish "$url" --site lab \
@@ -210,9 +212,11 @@ sent() { [ -z "$(find "$folder/spill" -name '*.ttb')" ]; }
 wait_for sent || die "spilled batches stay"
 kill -TERM "$again"
 wait "$again"
-sleep 2
 kill -INT "$tables"
 wait "$tables" || die "the tables failed: $(tail -1 "$folder/tables.err")"
+# What was not read yet.
+"$tunnel" collect --from "$url" --parquet "$folder/tables" 2> "$folder/rest.err" ||
+    die "the tables failed: $(tail -1 "$folder/rest.err")"
 has=$(ask "$sum") twice=$(ask "$doubled") gone=$(ask "$missing")
 whole=$(((hosts + 1) * bytes))
 echo "killed     server, tables (2 times), a publisher with $left batches on disk"

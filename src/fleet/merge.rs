@@ -16,6 +16,8 @@ use crate::event::{
 /// How long a batch is waited for that comes later than those after it. One that was sent again
 /// may take some seconds.
 const GAP_WAIT: Duration = Duration::from_secs(10);
+/// How long a worker's earlier batches are waited for before the first that is read of it.
+const START_WAIT: Duration = Duration::from_secs(3);
 /// A worker that is silent for this long is not waited for any more.
 const RETIRED: Duration = Duration::from_secs(30);
 /// How many batches a publisher has on its way at once: no other order than this far off is real.
@@ -101,8 +103,8 @@ pub(super) struct Merge {
 
 /// A worker's batches.
 struct Source {
-    /// The number of the batch that comes next.
-    next: u64,
+    /// The number of the batch that comes next, once the first is known.
+    next: Option<u64>,
     /// Batches that have come too early.
     early: BTreeMap<u64, (Instant, Batch)>,
     /// What can go out as soon as its time has come, and when it arrived.
@@ -154,11 +156,14 @@ impl Merge {
 
     /// Takes a batch that has arrived.
     pub(super) fn push(&mut self, origin: &Origin, batch: Batch, now: Instant) {
-        let is_early = self.options.is_from_start && batch.number <= WINDOW;
-        let first = if is_early { 1 } else { batch.number };
-        let source = self.sources.entry(origin.clone()).or_insert_with(|| Source::new(first, now));
+        let is_first = self.options.is_from_start && batch.number <= WINDOW || batch.number == 1;
+        let source = self.sources.entry(origin.clone()).or_insert_with(|| Source::new(now));
         source.heard = now;
-        if batch.number < source.next || source.early.contains_key(&batch.number) {
+        if is_first {
+            source.next.get_or_insert(1);
+        }
+        let is_old = source.next.is_some_and(|next| batch.number < next);
+        if is_old || source.early.contains_key(&batch.number) {
             self.duplicates += 1;
             return;
         }
@@ -171,12 +176,16 @@ impl Merge {
         let origins: Vec<_> = self.sources.keys().cloned().collect();
         for origin in origins {
             while let Some(source) = self.sources.get_mut(&origin)
-                && let Some((first, (arrived, _))) = source.early.first_key_value()
-                && (is_over || now.saturating_duration_since(*arrived) >= GAP_WAIT)
+                && let Some(arrived) = source.early.values().map(|(arrived, _)| *arrived).min()
+                && let Some(first) = source.early.keys().next().copied()
+                && let wait = if source.next.is_some() { GAP_WAIT } else { START_WAIT }
+                && (is_over || now.saturating_duration_since(arrived) >= wait)
             {
-                let batches = source.next..=first - 1;
-                source.next = *first;
-                self.notices.push(Notice::Lost(Lost { origin: origin.clone(), batches }));
+                // Before the first that is read nothing is lost.
+                if let Some(next) = source.next.replace(first) {
+                    let (origin, batches) = (origin.clone(), next..=first - 1);
+                    self.notices.push(Notice::Lost(Lost { origin, batches }));
+                }
                 self.absorb(&origin);
             }
         }
@@ -185,8 +194,10 @@ impl Merge {
     /// Makes events of the batches whose turn it is.
     fn absorb(&mut self, origin: &Origin) {
         let Some(source) = self.sources.get_mut(origin) else { return };
-        while let Some((arrived, batch)) = source.early.remove(&source.next) {
-            source.next += 1;
+        while let Some(next) = source.next
+            && let Some((arrived, batch)) = source.early.remove(&next)
+        {
+            source.next = Some(next + 1);
             for record in batch.records {
                 let item = match record {
                     Record::Event(event) => {
@@ -238,9 +249,9 @@ impl Merge {
 }
 
 impl Source {
-    fn new(next: u64, now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
-            next,
+            next: None,
             early: BTreeMap::new(),
             ready: VecDeque::new(),
             heard: now,

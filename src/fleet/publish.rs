@@ -23,7 +23,7 @@ const BATCH_AGE: Duration = Duration::from_millis(200);
 const WINDOW_BYTES: usize = 32 << 20;
 const SPILL_BYTES: usize = 4 << 30;
 /// How long the server may acknowledge nothing at the end.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Where and as what events are published.
 #[derive(Clone, Debug)]

@@ -75,7 +75,7 @@ impl Server {
             .ping_interval(PING_INTERVAL)
             .retry_on_initial_connect()
             .reconnect_delay_callback(|attempts| {
-                Duration::from_millis(50 << attempts.min(6)).min(Duration::from_secs(2))
+                Duration::from_millis(50 << attempts.min(4)).min(Duration::from_millis(500))
             })
             .event_callback(move |event| {
                 match event {

@@ -27,7 +27,7 @@ const WINDOW: usize = 64;
 /// How often it is looked whether the connection still stands that an acknowledgment is to come by.
 const LOOK: Duration = Duration::from_millis(100);
 /// Waits between attempts double from the first of these to the second.
-const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
 /// The stream that is made where none takes the batches, and how long it keeps them.
 pub(super) const STREAM: &str = "tcp_tunn";
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -133,8 +133,12 @@ fn known_connection_goes_on_where_it_stood() {
     first.records.insert(0, Record::Known(known.clone()));
     let mut second = batch(1001, [(6, data(110, 10))]);
     second.records.insert(0, Record::Known(known));
-    merge.push(&origin("a"), first, now);
+    // The second comes first.
     merge.push(&origin("a"), second, now);
+    merge.push(&origin("a"), first, now);
+    merge.give_up(now + START_WAIT / 2, false);
+    assert_eq!(popped(&mut merge, now, true), []);
+    merge.give_up(now + START_WAIT, false);
     let expected = [named("a", 1, 0), named("a", 1, 5), named("a", 1, 6)];
     assert_eq!(popped(&mut merge, now, true), expected);
     assert_eq!(merge.take_notices(), []);

@@ -1,7 +1,6 @@
 //! How far the tables have come, on disk: what makes each batch be in them exactly once.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,9 +9,6 @@ use crate::fleet::origin::{Kind, Origin};
 
 /// The file, beside the tables.
 const NAME: &str = "_progress";
-
-/// No two batches of a worker come in an order that is this far off.
-const APART: usize = 256;
 
 /// What the tables hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,13 +19,24 @@ pub(super) struct Progress {
     seen: BTreeMap<String, Seen>,
 }
 
-/// Numbers of batches.
+/// Numbers of batches, as ranges: the first and the last of each. There are few, though a batch that
+/// is sent again may come long after its neighbors, and the first ones may be gone for good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    /// All up to this one.
-    all: u64,
-    /// And these.
-    more: BTreeSet<u64>,
+struct Seen(BTreeMap<u64, u64>);
+
+impl Seen {
+    /// Adds a number; false where it was there before.
+    fn add(&mut self, number: u64) -> bool {
+        let before = self.0.range(..=number).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| last >= number) {
+            return false;
+        }
+        let follows = before.filter(|(_, last)| last + 1 == number);
+        let first = follows.map_or(number, |(first, _)| first);
+        let next = number.checked_add(1).and_then(|next| self.0.remove(&next));
+        self.0.insert(first, next.unwrap_or(number));
+        true
+    }
 }
 
 impl Progress {
@@ -54,20 +61,7 @@ impl Progress {
 
     /// Notes a batch; false where it was there before.
     pub(super) fn add(&mut self, origin: &Origin, number: u64) -> bool {
-        let seen = self.seen.entry(origin.subject(Kind::Data)).or_default();
-        if number <= seen.all || !seen.more.insert(number) {
-            return false;
-        }
-        while seen.more.remove(&(seen.all + 1)) {
-            seen.all += 1;
-        }
-        // The first ones may be gone from the stream, and never come.
-        if seen.more.len() > APART
-            && let Some(first) = seen.more.pop_first()
-        {
-            seen.all = first;
-        }
-        true
+        self.seen.entry(origin.subject(Kind::Data)).or_default().add(number)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -75,9 +69,12 @@ impl Progress {
         let mut progress = Self { sequence: lines.next()?.parse().ok()?, seen: BTreeMap::new() };
         for line in lines {
             let mut words = line.split(' ');
-            let (subject, all) = (words.next()?, words.next()?.parse().ok()?);
-            let more = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
-            progress.seen.insert(subject.to_owned(), Seen { all, more });
+            let subject = words.next()?.to_owned();
+            let range = |word: &str| {
+                let (first, last) = word.split_once('-')?;
+                Some((first.parse().ok()?, last.parse().ok()?))
+            };
+            progress.seen.insert(subject, Seen(words.map(range).collect::<Option<_>>()?));
         }
         Some(progress)
     }
@@ -87,9 +84,9 @@ impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.sequence)?;
         for (subject, seen) in &self.seen {
-            let mut line = format!("{subject} {}", seen.all);
-            seen.more.iter().try_for_each(|number| write!(line, " {number}"))?;
-            writeln!(f, "{line}")?;
+            f.write_str(subject)?;
+            seen.0.iter().try_for_each(|(first, last)| write!(f, " {first}-{last}"))?;
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -112,7 +109,17 @@ mod tests {
         progress.add(&origin, 9);
         let again = Progress::parse(&progress.to_string()).unwrap();
         assert_eq!(again, progress);
-        assert!(progress.to_string().ends_with(".data 5 9\n"), "{progress}");
+        assert!(progress.to_string().ends_with(".data 1-5 9-9\n"), "{progress}");
         assert_eq!(Progress::parse("x"), None);
+    }
+
+    #[test]
+    fn batch_may_come_long_after_its_neighbors() {
+        let origin = Origin::new_run("a", "b");
+        let mut progress = Progress::default();
+        assert!((2..=5000).all(|number| progress.add(&origin, number)));
+        assert!(progress.add(&origin, 1));
+        assert!(!(1..=5000).any(|number| progress.add(&origin, number)));
+        assert!(progress.to_string().ends_with(".data 1-5000\n"), "{progress}");
     }
 }
