@@ -104,13 +104,14 @@ count_skipped() {
     fi
 }
 
-# They need a build with another feature, which no other test does.
+# They need a build with another feature, but not of the other tests.
 test_fleet() {
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --features fleet --no-fail-fast --status-level slow \
-            -E 'test(/^fleet::/)'
+        cargo nextest run --features fleet --lib --test fleet --no-fail-fast \
+            --status-level slow -E 'binary(fleet) or test(/^fleet::/)'
     else
-        cargo test --features fleet --lib --test integration --no-fail-fast fleet::
+        cargo test --features fleet --test fleet --no-fail-fast
+        cargo test --features fleet --lib --no-fail-fast fleet::
     fi
 }
 

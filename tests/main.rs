@@ -21,8 +21,6 @@ mod extcap;
 mod faults;
 mod fidelity;
 mod fixtures;
-#[cfg(all(feature = "cli", feature = "fleet"))]
-mod fleet;
 #[cfg(feature = "cli")]
 mod full_disk;
 mod info;

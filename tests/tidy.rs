@@ -90,7 +90,13 @@ fn every_file_is_compiled() {
     for folder in ["src", "tests"] {
         rust_files(&root().join(folder), &mut files);
     }
-    let crates = ["src/main.rs", "src/lib.rs", "tests/main.rs", "tests/external/src/main.rs"];
+    let crates = [
+        "src/main.rs",
+        "src/lib.rs",
+        "tests/main.rs",
+        "tests/fleet/main.rs",
+        "tests/external/src/main.rs",
+    ];
     let is_crate = |path: &Path| crates.iter().any(|root| path.ends_with(root));
     let left_out: Vec<_> =
         files.into_iter().filter(|path| !is_crate(path) && !is_wired(path)).collect();

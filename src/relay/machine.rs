@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::drain::Drain;
 use super::flow::{Flow, Source, Stage};
 use super::outlet::{End, Item, Outlet, Output, Work};
-use super::{Action, Actions, Emit, Fault, Input, Payload, STALL, Step, Timeouts};
+use super::{Action, Actions, Emit, Input, Payload, STALL, Step, Timeouts};
 use crate::event::{BothTotals, CloseReason, Direction, Leg, Side};
 
 /// How far the connection is.

@@ -1,8 +1,15 @@
 //! Many hosts, one place: what they publish is one perfect capture, whatever fails on the way.
+//!
+//! A program of its own: the other tests need not be built once more for the feature `fleet`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(dead_code, unused_imports, reason = "of what all tests share, some is of no use here")]
 
 mod cli;
 mod nats;
 mod questions;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::io::{self, PipeWriter, Read};
