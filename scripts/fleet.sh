@@ -196,7 +196,8 @@ wait "$load_pid" || die "the load failed while the server was away"
 kill -9 "$tables"
 wait "$tables" 2> /dev/null
 start_tables
-publish spilled --publish-spill "$folder/spill"
+# Enough that it is still at work when it is killed.
+bytes=$((bytes * 4)) publish spilled --publish-spill "$folder/spill"
 load_pid=$pid
 killed() { pgrep -P "$load_pid" -f "publish-spill" > "$folder/victim"; }
 wait_for killed || die "no publisher to kill"

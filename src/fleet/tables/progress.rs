@@ -19,8 +19,8 @@ pub(super) struct Progress {
     seen: BTreeMap<String, Seen>,
 }
 
-/// Numbers of batches, as ranges: the first and the last of each. There are few, though a batch that
-/// is sent again may come long after its neighbors, and the first ones may be gone for good.
+/// Numbers of batches, as ranges: the first and the last of each. There are few, though a batch
+/// that is sent again may come long after its neighbors, and the first ones may be gone for good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen(BTreeMap<u64, u64>);
 
