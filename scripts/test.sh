@@ -137,6 +137,8 @@ check_fuzz_targets() {
 
 # Services that run this set it, and programs act on it: it is so everywhere.
 export CI=true
+# What is built once is built faster without.
+[[ -e ${CARGO_TARGET_DIR:-target}/debug ]] || export CARGO_INCREMENTAL=0
 # Where examples may leave files, removed at the end.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

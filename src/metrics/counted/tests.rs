@@ -125,5 +125,5 @@ fn round_trips_and_retransmissions_are_told_by_leg() {
     assert_eq!(count(r#"tcp_tunn_tcp_retransmits_total{leg="server"}"#), Some(5.0));
     assert_eq!(count(r#"tcp_tunn_tcp_retransmits_total{leg="client"}"#), Some(1.0));
     assert_eq!(count(r#"tcp_tunn_tcp_rtt_seconds_count{leg="server"}"#), Some(2.0));
-    assert_eq!(count(r#"tcp_tunn_tcp_rtt_seconds_bucket{le="0.0005",leg="client"}"#), Some(1.0));
+    assert_eq!(count(r#"tcp_tunn_tcp_rtt_seconds_bucket{leg="client",le="0.0005"}"#), Some(1.0));
 }
