@@ -89,7 +89,7 @@ impl Manager {
 /// How long it waits before it takes this process for dead, if it does so at all.
 fn watchdog() -> Option<Duration> {
     let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-    let is_for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().into());
+    let is_for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|micros| is_for_us && *micros > 0).map(Duration::from_micros)
 }
 

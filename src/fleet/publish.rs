@@ -214,7 +214,7 @@ impl Sink for PublishSink {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RECEIVED.views(Views::Both)
+        Interest::RECEIVED.views(Views::Both).process()
     }
 
     fn wants_ticks(&self) -> bool {

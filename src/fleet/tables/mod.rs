@@ -21,7 +21,7 @@ use self::progress::Progress;
 use self::rows::{ChunkRow, Chunks, ConnectionRow, Connections};
 use super::origin::Origin;
 use super::wire::{Batch, Known, Record};
-use crate::event::{ConnectionId, Event, EventKind, Timestamp, Tls};
+use crate::event::{ConnectionId, Event, EventKind, Open, Timestamp, Tls};
 
 /// The folders of both tables.
 const TABLES: [&str; 2] = ["connections", "chunks"];
@@ -135,7 +135,16 @@ impl Tables {
                 self.bytes += bytes.len();
             }
             EventKind::Close { .. } => self.close(origin, event),
-            EventKind::Shutdown { .. } | EventKind::Secrets(_) => {}
+            EventKind::Process(process) => {
+                if let Some(open) = self.opened(origin, id) {
+                    let with_process = Open::clone(&open.known.open).process(process.clone());
+                    open.known.open = Arc::new(with_process);
+                }
+            }
+            EventKind::Shutdown { .. }
+            | EventKind::Secrets(_)
+            | EventKind::Info(_)
+            | EventKind::Verdict(_) => {}
         }
     }
 

@@ -75,6 +75,7 @@ fn record(
             }
             EventKind::Secrets(lines.into())
         }
+        tag::PROCESS => EventKind::Process(process(&mut fields)?),
         tag::KNOWN => return known(connection, &mut fields).map(Record::Known).map(Some),
         tag::END => return Ok(Some(Record::End)),
         _ => return Ok(None),
@@ -112,8 +113,12 @@ fn open(fields: &mut Fields) -> Result<Open, WireError> {
     let (client, listener) = (fields.endpoint()?, fields.endpoint()?);
     let open = Open::new(client, listener, fields.text()?);
     let server = fields.optional(Fields::endpoint)?;
-    let process = fields.optional(|fields| Ok(Process::new(fields.narrow()?, fields.text()?)))?;
+    let process = fields.optional(process)?;
     Ok(open.server(server).process(process))
+}
+
+fn process(fields: &mut Fields) -> Result<Process, WireError> {
+    Ok(Process::new(fields.narrow()?, fields.text()?))
 }
 
 fn connected(fields: &mut Fields) -> Result<Connected, WireError> {
@@ -135,11 +140,15 @@ fn tls(fields: &mut Fields) -> Result<Tls, WireError> {
     let state = match fields.number()? {
         0 => TlsState::Decrypted,
         1 => TlsState::Closed,
+        2 => TlsState::Intercepted,
+        3 => TlsState::Terminated,
+        4 => TlsState::Originated,
+        5 => TlsState::Passed,
         _ => return Err(WireError::Field),
     };
     let mut fact = || fields.optional(Fields::text);
     let (version, suite, sni, alpn, why) = (fact()?, fact()?, fact()?, fact()?, fact()?);
-    Ok(Tls { state, version, suite, sni, alpn, why })
+    Ok(Tls { version, suite, sni, alpn, why, ..Tls::new(state) })
 }
 
 fn reason(fields: &mut Fields) -> Result<CloseReason, WireError> {

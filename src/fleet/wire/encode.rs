@@ -8,7 +8,7 @@ use super::fields::Put;
 use super::{Known, MAGIC, tag};
 use crate::event::{
     BothTotals, CloseReason, Connected, ConnectionId, Direction, Event, EventKind, Leg, Open,
-    Timestamp, Tls, TlsState, Totals, View,
+    Process, Timestamp, Tls, TlsState, Totals, View,
 };
 
 /// The fastest of zstd's usual levels: batches are made while bytes pass.
@@ -51,7 +51,7 @@ impl BatchEncoder {
             put_known(&mut self.scratch, known);
             self.record(tag::KNOWN, id, event.time, &[]);
         }
-        let (tag, bytes) = put_event(&mut self.scratch, &event.kind);
+        let Some((tag, bytes)) = put_event(&mut self.scratch, &event.kind) else { return };
         self.record(tag, id, event.time, bytes);
         self.remember(event);
     }
@@ -110,6 +110,12 @@ impl BatchEncoder {
                     known.said[*direction as usize] = offset + bytes.len() as u64;
                 }
             }
+            EventKind::Process(process) => {
+                if let Some(known) = self.open.get_mut(&id) {
+                    let open = Open::clone(&known.open).process(process.clone());
+                    known.open = Arc::new(open);
+                }
+            }
             EventKind::Close { .. } => drop(self.open.remove(&id)),
             _ => {}
         }
@@ -117,8 +123,9 @@ impl BatchEncoder {
 }
 
 /// Writes the fields of an event, but for the bytes of data, which come last and are returned.
-fn put_event<'a>(out: &mut Vec<u8>, kind: &'a EventKind) -> (u8, &'a [u8]) {
-    match kind {
+/// `None` for what has no record.
+fn put_event<'a>(out: &mut Vec<u8>, kind: &'a EventKind) -> Option<(u8, &'a [u8])> {
+    Some(match kind {
         EventKind::Open(open) => {
             put_open(out, open);
             (tag::OPEN, &[])
@@ -152,7 +159,17 @@ fn put_event<'a>(out: &mut Vec<u8>, kind: &'a EventKind) -> (u8, &'a [u8]) {
             lines.iter().for_each(|line| out.text(line));
             (tag::SECRETS, &[])
         }
-    }
+        EventKind::Process(process) => {
+            put_process(out, process);
+            (tag::PROCESS, &[])
+        }
+        EventKind::Info(_) | EventKind::Verdict(_) => return None,
+    })
+}
+
+fn put_process(out: &mut Vec<u8>, process: &Process) {
+    out.number(process.pid.into());
+    out.text(&process.name);
 }
 
 /// The lowest bit is the sender, the next one the view.
@@ -170,10 +187,7 @@ fn put_open(out: &mut Vec<u8>, open: &Open) {
     out.endpoint(&open.listener);
     out.text(&open.target);
     out.optional(open.server.as_ref(), Put::endpoint);
-    out.optional(open.process.as_ref(), |out, process| {
-        out.number(process.pid.into());
-        out.text(&process.name);
-    });
+    out.optional(open.process.as_ref(), put_process);
 }
 
 fn put_connected(out: &mut Vec<u8>, connected: &Connected) {
@@ -195,6 +209,10 @@ fn put_tls(out: &mut Vec<u8>, tls: &Tls) {
     out.number(match tls.state {
         TlsState::Decrypted => 0,
         TlsState::Closed => 1,
+        TlsState::Intercepted => 2,
+        TlsState::Terminated => 3,
+        TlsState::Originated => 4,
+        TlsState::Passed => 5,
     });
     for fact in [&tls.version, &tls.suite, &tls.sni, &tls.alpn, &tls.why] {
         out.optional(fact.as_deref(), Put::text);

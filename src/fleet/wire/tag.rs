@@ -9,3 +9,5 @@ pub(super) const TLS: u8 = 5;
 pub(super) const SECRETS: u8 = 6;
 pub(super) const KNOWN: u8 = 7;
 pub(super) const END: u8 = 8;
+/// The program of a client, found after its opening.
+pub(super) const PROCESS: u8 = 9;

@@ -90,7 +90,16 @@ fn every_event_comes_back() {
         EventKind::Secrets(lines.into()),
         EventKind::Shutdown { direction, view: View::Plain, totals },
     ];
-    let kinds = kinds.into_iter().chain(reasons.map(close));
+    let states = [
+        TlsState::Closed,
+        TlsState::Intercepted,
+        TlsState::Terminated,
+        TlsState::Originated,
+        TlsState::Passed,
+    ];
+    let states = states.map(|state| EventKind::Tls(Arc::new(Tls::new(state))));
+    let process = EventKind::Process(Process::new(4711, "curl"));
+    let kinds = kinds.into_iter().chain(reasons.map(close)).chain(states).chain([process]);
     // Times of different connections may decrease.
     let all: Vec<_> =
         (1..).zip(kinds).map(|(id, kind)| event(id, u64::MAX / 2 - id * 1000, kind)).collect();
