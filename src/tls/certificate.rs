@@ -43,6 +43,7 @@ impl Subject {
 }
 
 /// Whose a certificate is, who vouches for it and for how long, in one line.
+#[cfg(feature = "console")]
 pub(crate) fn describe(der: &[u8]) -> String {
     let Ok(certificate) = Certificate::from_der(der) else {
         return "a certificate that is damaged".to_owned();
