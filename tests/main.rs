@@ -23,6 +23,7 @@ mod fidelity;
 mod fixtures;
 #[cfg(feature = "cli")]
 mod full_disk;
+#[cfg(feature = "cli")]
 mod info;
 mod ingress;
 #[cfg(feature = "run")]
@@ -35,6 +36,7 @@ mod loops;
 mod packet;
 #[cfg(feature = "cli")]
 mod payload_calls;
+#[cfg(feature = "cli")]
 mod processes;
 #[cfg(feature = "cli")]
 mod programs;
