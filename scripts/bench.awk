@@ -150,8 +150,8 @@ END {
     printf "Noise, how far a run lies from its median on average: CPU s/GB %s, GB/s %s, requests/s %s, p50 %s.\n\n",
         deviation("cpu_s_per_gb"), deviation("gb_per_s"), deviation("requests_per_s"), deviation("p50_us")
     columns = split("gb_per_s flushed_gb_per_s cpu_s_per_gb requests_per_s p50_us p99_us cpu_us_per_request connections_per_s rss_peak_kb handshakes_per_s cpu_ms_per_handshake", column, " ")
-    print "| row | relay | GB/s | GB/s to exit | CPU s/GB | requests/s | p50 us | p99 us | CPU us/request | connections/s | peak kB |"
-    print "|---|---|---|---|---|---|---|---|---|---|---|"
+    print "| row | relay | GB/s | GB/s to exit | CPU s/GB | requests/s | p50 us | p99 us | CPU us/request | connections/s | peak kB | handshakes/s | CPU ms a handshake |"
+    print "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     for (i = 1; i <= rows; i++) {
         split(seen_row[i], part, " ")
         if (part[1] !~ /^(scale|lost|start|latency)/) runs_line(part[1], part[2])
