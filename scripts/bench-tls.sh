@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The rows of TLS: curl, a relay, nginx, all on 127.0.0.1. Sourced by bench.sh.
 
-tls=$out/tls
+# nginx takes relative paths for its own.
+tls=$(realpath -m "$out/tls")
 tls_ports=$((20000 + $$ % 20000))
 
 # Ports are free again when nginx and the relay of a run have ended; each run has two of its own.
@@ -99,7 +100,8 @@ tls_shake() {
     wait "${tls_shakers[@]}"
     ended=$(date +%s%N) after=$(tls_cpu $relay)
     for each in 1 2 3 4; do
-        count=$((count + $(sed -n 's/^\([0-9]*\) connections in .* real.*/\1/p' "$tls/shake.$each" | tail -1)))
+        each=$(sed -n 's/^\([0-9]*\) connections in .* real.*/\1/p' "$tls/shake.$each" | tail -1)
+        count=$((count + ${each:-0}))
     done
     kill $relay 2> /dev/null; wait $relay 2> /dev/null
     if [ "$count" -gt 0 ]; then
