@@ -37,9 +37,8 @@ impl<P: Payload> Relay<P> {
         now: Duration,
         out: &mut Actions<P>,
     ) {
-        let outlet = &mut self.outlets[side as usize];
-        outlet.clear();
-        outlet.end = End::Shut;
+        self.forget_outputs(side);
+        self.outlets[side as usize].end = End::Shut;
         if self.flow(Direction::from(side)).is_over() {
             self.reset(side, out);
         }
@@ -51,6 +50,8 @@ impl<P: Payload> Relay<P> {
         let reason = fault.reason(by);
         let acknowledged = Acknowledged::NotAsked;
         self.state = State::Draining(Drain { by, reason, since: now, acknowledged });
+        // It may have waited for what cannot be said to its sender any more.
+        self.go_on(Direction::from(by), now, out);
         self.drain_on(now, out);
     }
 

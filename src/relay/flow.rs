@@ -41,6 +41,8 @@ pub(super) struct Flow<P> {
     /// What its transform still wants done.
     pub(super) steps: VecDeque<Step<P>>,
     pub(super) is_transformed: bool,
+    /// What was queued for it at the outlets and is not done yet.
+    pub(super) outputs: usize,
     /// Whether the other direction has released it since its transform was last given something.
     pub(super) is_released: bool,
     /// Whether its transform has ended the direction before its sender did.
@@ -54,6 +56,7 @@ impl<P> Flow<P> {
             source: Source::Open,
             steps: VecDeque::new(),
             is_transformed,
+            outputs: 0,
             is_released: false,
             is_cut: false,
         }
@@ -74,6 +77,7 @@ impl<P> Flow<P> {
     /// Ends the direction, whatever it was waiting for.
     pub(super) fn stop(&mut self) {
         self.stage = Stage::Over;
+        self.outputs = 0;
         self.steps.clear();
     }
 }

@@ -1,11 +1,13 @@
 //! The machine: its states, and the one function that moves it.
+//!
+//! What it writes is in `outputs`, what transforms want in `steps`, resets in `draining`.
 
 use std::time::Duration;
 
 use super::drain::Drain;
 use super::flow::{Flow, Source, Stage};
-use super::outlet::{End, Item, Outlet, Output, Work};
-use super::{Action, Actions, Emit, Input, Payload, STALL, Step, Timeouts};
+use super::outlet::{End, Outlet, Output, Work};
+use super::{Action, Actions, Emit, Input, Payload, STALL, Timeouts};
 use crate::event::{BothTotals, CloseReason, Direction, Leg, Side};
 
 /// How far the connection is.
@@ -34,7 +36,7 @@ pub(crate) struct Relay<P> {
     /// Who ended its direction first.
     first: Option<Side>,
     /// When a peer last said or took something.
-    active: Duration,
+    pub(super) active: Duration,
 }
 
 impl<P: Payload> Relay<P> {
@@ -170,70 +172,6 @@ impl<P: Payload> Relay<P> {
         }
     }
 
-    pub(super) fn transformed(
-        &mut self,
-        direction: Direction,
-        steps: Vec<Step<P>>,
-        now: Duration,
-        out: &mut Actions<P>,
-    ) {
-        let flow = self.flow(direction);
-        if matches!(flow.stage, Stage::Transforming) {
-            flow.steps = steps.into();
-            self.next_step(direction, now, out);
-        }
-    }
-
-    /// Does the next thing that a transform wants done; reads on when there is none.
-    pub(super) fn next_step(&mut self, direction: Direction, now: Duration, out: &mut Actions<P>) {
-        let (sender, receiver) = (direction.sender(), direction.receiver());
-        while let Some(step) = self.flow(direction).steps.pop_front() {
-            self.flow(direction).stage = Stage::Sending;
-            match step {
-                Step::Forward(bytes) | Step::Reply(bytes) if bytes.len() == 0 => continue,
-                Step::Forward(bytes) => {
-                    self.send(direction, receiver, Output::Bytes(bytes), now, out);
-                }
-                Step::Reply(bytes) => self.send(direction, sender, Output::Bytes(bytes), now, out),
-                Step::Finish => {
-                    self.flow(direction).is_cut = true;
-                    self.send(direction, receiver, Output::End, now, out);
-                }
-                Step::Tell(kind) => {
-                    out.push_back(Action::Emit(Emit::Told(kind)));
-                    continue;
-                }
-                Step::Release => {
-                    self.release(!direction, now, out);
-                    continue;
-                }
-                Step::Hold if self.flow(direction).is_released => continue,
-                Step::Hold => {
-                    self.flow(direction).stage = Stage::Holding;
-                    // No read tells it meanwhile.
-                    out.push_back(Action::Watch { side: sender });
-                }
-                Step::Delay(delay) => {
-                    self.flow(direction).stage = Stage::Delaying { until: now + delay };
-                }
-                Step::Reset => {
-                    let message = "it reset the connection".into();
-                    self.close(CloseReason::Transform { direction, message }, out);
-                }
-            }
-            return;
-        }
-        self.read_or_end(direction, now, out);
-    }
-
-    /// Lets a direction go on that holds, or is about to.
-    fn release(&mut self, direction: Direction, now: Duration, out: &mut Actions<P>) {
-        self.flow(direction).is_released = true;
-        if matches!(self.flow(direction).stage, Stage::Holding) {
-            self.next_step(direction, now, out);
-        }
-    }
-
     /// A direction has delivered all that it had.
     pub(super) fn read_or_end(
         &mut self,
@@ -282,80 +220,13 @@ impl<P: Payload> Relay<P> {
         }
     }
 
-    /// Queues something for `to` on behalf of a direction, which waits until it is done.
-    pub(super) fn send(
+    pub(super) fn emit_data(
         &mut self,
-        producer: Direction,
-        to: Side,
-        what: Output<P>,
-        now: Duration,
+        direction: Direction,
+        leg: Leg,
+        payload: P,
         out: &mut Actions<P>,
     ) {
-        self.outlets[to as usize].queue.push_back(Item { producer, what });
-        if self.outlets[to as usize].is_idle() {
-            self.next_output(to, now, out);
-        }
-    }
-
-    /// Begins the next of what waits to be written to `to`.
-    pub(super) fn next_output(&mut self, to: Side, now: Duration, out: &mut Actions<P>) {
-        let outlet = &mut self.outlets[to as usize];
-        let Some(Item { producer, what }) = outlet.queue.pop_front() else { return };
-        match what {
-            // After its FIN, or once it was reset, nothing can be said to it any more.
-            _ if outlet.end != End::Open => self.output_is_done(producer, to, now, out),
-            Output::Bytes(payload) => {
-                let (left, bytes) = (payload.len(), payload.clone());
-                outlet.work =
-                    Work::Writing { producer, payload, left, progress: now, is_watched: false };
-                out.push_back(Action::Write { to, payload: bytes });
-            }
-            Output::End => {
-                outlet.end = End::Shut;
-                out.push_back(Action::ShutDown { side: to });
-                self.output_is_done(producer, to, now, out);
-            }
-        }
-    }
-
-    pub(super) fn wrote(&mut self, to: Side, len: usize, now: Duration, out: &mut Actions<P>) {
-        self.active = now;
-        let outlet = &mut self.outlets[to as usize];
-        let Work::Writing { left, progress, .. } = &mut outlet.work else { return };
-        *progress = now;
-        *left = left.saturating_sub(len);
-        if *left > 0 {
-            return;
-        }
-        let work = std::mem::replace(&mut outlet.work, Work::Idle);
-        if let Work::Writing { producer, payload, .. } = work {
-            outlet.work = Work::Recording { producer };
-            self.emit_data(Direction::from(!to), Leg::Sent, payload, out);
-        }
-    }
-
-    fn sent_is_recorded(&mut self, to: Side, now: Duration, out: &mut Actions<P>) {
-        let outlet = &mut self.outlets[to as usize];
-        let Work::Recording { producer } = outlet.work else { return };
-        outlet.work = Work::Idle;
-        self.output_is_done(producer, to, now, out);
-    }
-
-    /// What `producer` had to say to `to` was said, or cannot be.
-    fn output_is_done(
-        &mut self,
-        producer: Direction,
-        to: Side,
-        now: Duration,
-        out: &mut Actions<P>,
-    ) {
-        self.next_output(to, now, out);
-        if matches!(self.flow(producer).stage, Stage::Sending) {
-            self.next_step(producer, now, out);
-        }
-    }
-
-    fn emit_data(&mut self, direction: Direction, leg: Leg, payload: P, out: &mut Actions<P>) {
         let totals = self.totals.get_mut(direction);
         let total = match leg {
             Leg::Received => &mut totals.received,
@@ -380,15 +251,16 @@ impl<P: Payload> Relay<P> {
             }
         }
         self.flows.iter_mut().for_each(Flow::stop);
-        self.outlets.iter_mut().for_each(Outlet::clear);
+        self.forget_outputs(Side::Client);
+        self.forget_outputs(Side::Server);
         self.state = State::Closed;
         out.push_back(Action::Emit(Emit::Close { reason, totals: self.totals }));
     }
 
     /// Resets `side`, once.
     pub(super) fn reset(&mut self, side: Side, out: &mut Actions<P>) {
+        self.forget_outputs(side);
         let outlet = &mut self.outlets[side as usize];
-        outlet.clear();
         if outlet.end != End::Reset {
             outlet.end = End::Reset;
             out.push_back(Action::Reset { side });

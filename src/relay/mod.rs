@@ -14,6 +14,8 @@ mod draining;
 mod flow;
 mod machine;
 mod outlet;
+mod outputs;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -149,6 +151,9 @@ pub(crate) enum Step<P> {
     Forward(P),
     /// Send this back to the sender.
     Reply(P),
+    /// Send the first back to the sender and the second on to the receiver, both at once: in the
+    /// order of steps of either direction.
+    Exchange(P, P),
     /// Go on after this long.
     Delay(Duration),
     /// Go on once the other direction's transform says so.

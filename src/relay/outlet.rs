@@ -69,9 +69,17 @@ impl<P> Outlet<P> {
         matches!(self.work, Work::Idle)
     }
 
-    /// Forgets what is under way and what waits.
-    pub(super) fn clear(&mut self) {
-        self.work = Work::Idle;
-        self.queue.clear();
+    /// Forgets what is under way and what waits; how much of it was for each direction.
+    pub(super) fn clear(&mut self) -> [usize; 2] {
+        let work = std::mem::replace(&mut self.work, Work::Idle);
+        let under_way = match work {
+            Work::Idle => None,
+            Work::Writing { producer, .. } | Work::Recording { producer } => Some(producer),
+        };
+        let mut forgotten = [0; 2];
+        for producer in self.queue.drain(..).map(|item| item.producer).chain(under_way) {
+            forgotten[producer as usize] += 1;
+        }
+        forgotten
     }
 }

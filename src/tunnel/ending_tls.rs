@@ -49,8 +49,9 @@ pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> 
         Direction::ServerToClient => (to_client, to_server),
     };
     let mut steps: Vec<_> = told.into_iter().map(Step::Tell).collect();
-    steps.push(Step::Reply(Chunk::Bytes(reply.freeze())));
-    steps.push(Step::Forward(Chunk::Bytes(forward.freeze())));
+    // Both are enciphered already, and the order of a leg's records must not change.
+    let [reply, forward] = [reply, forward].map(|bytes| Chunk::Bytes(bytes.freeze()));
+    steps.push(Step::Exchange(reply, forward));
     if ends[direction.receiver() as usize] {
         steps.push(Step::Finish);
     }

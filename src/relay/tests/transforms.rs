@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::script::{Dialogue, ends, forward, has_left, reply, resets, says, steps, takes};
+use bytes::Bytes;
+
+use super::script::{
+    Dialogue, ends, forward, has_left, refuses_bytes, reply, resets, says, steps, takes,
+};
 use crate::event::Direction::{ClientToServer, ServerToClient};
 use crate::event::Side::{Client, Server};
 use crate::relay::{Input, Step};
@@ -57,6 +61,37 @@ fn reply_waits_for_a_write_under_way() {
         .when(steps(ClientToServer, [reply("pong"), forward("x")]), "")
         .when(takes(Client, 4), "sent server 0 'long', write client 'pong', read server")
         .when(takes(Client, 4), "sent server 4 'pong', write server 'x'");
+}
+
+#[test]
+fn both_sides_of_an_exchange_are_written_at_once() {
+    let exchange = |reply, forward| Step::Exchange(Bytes::from(reply), Bytes::from(forward));
+    encoded()
+        .when(says(Client, "ping"), "received client 0 'ping', transform client 'ping'")
+        .when(
+            steps(ClientToServer, [exchange("pong", "x"), forward("y")]),
+            "write client 'pong', write server 'x'",
+        )
+        .when(takes(Server, 1), "sent client 0 'x'")
+        .when(takes(Client, 4), "sent server 0 'pong', write server 'y'")
+        .when(takes(Server, 1), "sent client 1 'y', read client");
+    encoded()
+        .when(says(Client, "ping"), "received client 0 'ping', transform client 'ping'")
+        .when(steps(ClientToServer, [exchange("", "")]), "read client");
+}
+
+#[test]
+fn reply_that_cannot_be_said_any_more_is_not_waited_for() {
+    encoded()
+        .when(says(Client, "ping"), "received client 0 'ping', transform client 'ping'")
+        .when(steps(ClientToServer, [reply("pong"), forward("x")]), "write client 'pong'")
+        .when(resets(Client), "rst client, write server 'x'")
+        .when(takes(Server, 1), "sent client 0 'x', watch server, measure server");
+    encoded()
+        .when(says(Client, "ping"), "received client 0 'ping', transform client 'ping'")
+        .when(steps(ClientToServer, [reply("pong"), forward("x")]), "write client 'pong'")
+        .when(refuses_bytes(Client), "write server 'x'")
+        .when(takes(Server, 1), "sent client 0 'x', read client");
 }
 
 #[test]
