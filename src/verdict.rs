@@ -32,7 +32,7 @@ const BULK: u64 = 128 << 10;
 const BUSY_UNSEEN: Duration = Duration::from_millis(250);
 /// Shorter round trips explain no pause.
 const ROUND_TRIP_FELT: Duration = Duration::from_millis(2);
-/// Out of so many segments one that came out of order says that the network loses some.
+/// The network loses segments where one in this many comes out of order.
 const SEGMENTS_PER_LOSS: u64 = 1000;
 
 /// What the kernel knows of a socket, as far as a verdict needs it.

@@ -198,7 +198,7 @@ impl Encoder {
         self.section.select_interface(number);
     }
 
-    /// Goes on with a connection of which so many bytes were said before.
+    /// Continues a connection whose client and server sent `said` bytes before this capture began.
     #[cfg(feature = "fleet")]
     pub(super) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
         self.conversations.begin_at(id, said);

@@ -48,7 +48,7 @@ impl MergedCapture {
         if self.0.pending.len() >= BATCH { self.0.write_out() } else { Ok(()) }
     }
 
-    /// Goes on with a connection that was just opened as if so many bytes had been recorded.
+    /// Continues a connection that was just opened: its client and server sent `said` bytes before.
     pub(crate) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
         self.0.encoder.begin_at(id, said);
     }

@@ -150,7 +150,7 @@ fn open(counts: &Counts) -> u64 {
 /// What a tunnel did, when it has ended, and why it did so by epoll where it had to.
 pub(super) fn summary(summary: &Summary, captures: &Captures, io: &ChosenIo) -> String {
     let counts = &summary.counts;
-    // What the page misses is told apart: no output lacks it.
+    // What the page misses has a figure of its own: no output lacks it.
     let outputs = || summary.sinks.iter().filter(|sink| sink.name != PAGE);
     let sum = |of: fn(&SinkReport) -> u64| outputs().map(of).sum::<u64>();
     let dropped = sum(|sink| sink.dropped_bytes);

@@ -102,7 +102,7 @@ fn relay(args: Args) -> ExitCode {
     ended(run::run(args))
 }
 
-/// The exit code, also of what failed at run time, which is told.
+/// The exit code. Prints the error of what failed at run time.
 fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         complain(with_causes(&error));

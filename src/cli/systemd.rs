@@ -1,4 +1,4 @@
-//! What systemd is told: that the tunnel is ready, that it ends, that it is alive.
+//! Notifies systemd when the tunnel is ready, while it is alive, and when it ends.
 //!
 //! The protocol is that of sd_notify(3): words in datagrams to a socket that the environment names.
 
@@ -50,8 +50,8 @@ impl Manager {
         self.tell("STOPPING=1");
     }
 
-    /// The one that the environment names. It is told again and again that the tunnel is alive, as
-    /// long as all its workers are, if it wants to know.
+    /// The one that the environment names. If it has a watchdog, it is notified again and again, as
+    /// long as all workers are alive.
     pub(super) fn keep_informed(tunnel: &Handle) -> anyhow::Result<Self> {
         let manager = Self::from_environment().map_err(|error| {
             let hint = "unset it to start without systemd";

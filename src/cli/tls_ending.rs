@@ -168,7 +168,7 @@ impl TlsEndingArgs {
 /// The store in a directory, or the user's own.
 pub(super) fn store(folder: Option<&Path>) -> anyhow::Result<AuthorityStore> {
     match folder {
-        // What programs are told must hold in other folders, too.
+        // Programs in other folders read it, too.
         Some(folder) => Ok(AuthorityStore::new(std::path::absolute(folder)?)),
         None => Ok(AuthorityStore::of_user()?),
     }

@@ -15,7 +15,7 @@ use super::values::http_address;
 
 /// The name of the page's sink in messages.
 pub(super) const PAGE: &str = "the page";
-/// Of all memory, this part waits for the page in its queue, at most so many bytes.
+/// The share of the memory that is the page's queue, and its most in bytes.
 const QUEUE_SHARE: usize = 4;
 const QUEUE_MAX: usize = 16 << 20;
 

@@ -14,7 +14,7 @@ use super::tables::{Added, Tables};
 /// How many batches may wait to be written.
 const QUEUE: usize = 64;
 const TURN: Duration = Duration::from_millis(100);
-/// New files are begun after so many bytes of data, or so long.
+/// A new file begins after this many bytes of data, or after this time.
 const BYTES: usize = 64 << 20;
 const AGE: Duration = Duration::from_secs(60);
 

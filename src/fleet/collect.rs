@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use super::origin::{Kind, Origin};
 use super::read::{self, Arrived, Selection, Since};
 use super::server::Server;
 use super::wire::{Batch, Known, Record};
+use tokio::sync::watch;
+
 use crate::capture::{CaptureStats, MergedCapture, PcapngOptions};
 use crate::event::{Event, EventKind, Timestamp};
 
@@ -77,15 +78,15 @@ pub struct Collected {
 
 /// Ends a [`Collector`]; clones end the same.
 #[derive(Clone, Debug, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
+pub struct StopHandle(Arc<watch::Sender<bool>>);
 
 impl StopHandle {
     /// Completes the capture with what has come.
     pub fn stop(&self) {
-        self.0.store(true, Relaxed);
+        self.0.send_replace(true);
     }
 
-    pub(super) const fn flag(&self) -> &Arc<AtomicBool> {
+    pub(super) const fn flag(&self) -> &Arc<watch::Sender<bool>> {
         &self.0
     }
 }
@@ -159,7 +160,7 @@ impl Collector {
         let CollectorOptions { server, site, host, since, follow, .. } = self.options.clone();
         let (kinds, after) = (&Kind::ALL, None);
         let selection = Selection { site, host, since, follow, kinds, after };
-        let stop = Arc::clone(&self.stop.0);
+        let stop = Arc::clone(self.stop.flag());
         let reader = std::thread::Builder::new()
             .name("collect".to_owned())
             .spawn(move || read::run(&server, &selection, &to, &stop))?;

@@ -72,7 +72,7 @@ pub(super) enum Item {
     Known(Known),
 }
 
-/// What is to be told beside it.
+/// What the user should know of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     Lost(Lost),
@@ -149,7 +149,7 @@ impl Merge {
         self.duplicates
     }
 
-    /// What is to be told, once.
+    /// The notices since this was last asked.
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }

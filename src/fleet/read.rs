@@ -1,8 +1,6 @@
 //! Reads batches from JetStream, in order and each once unless they were stored twice.
 
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +8,8 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use futures_util::StreamExt;
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use super::origin::{Kind, Origin, PREFIX, token};
@@ -70,7 +69,7 @@ pub(super) fn run(
     server: &Server,
     selection: &Selection,
     to: &SyncSender<Arrived>,
-    stop: &Arc<AtomicBool>,
+    stop: &watch::Sender<bool>,
 ) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
@@ -83,17 +82,12 @@ pub(super) fn run(
                 read_history(&context, selection, to).await
             }
         };
+        let mut stop = stop.subscribe();
         tokio::select! {
             read = reading => read,
-            () = until(stop) => Ok(()),
+            _ = stop.wait_for(|is_stopped| *is_stopped) => Ok(()),
         }
     })
-}
-
-async fn until(stop: &AtomicBool) {
-    while !stop.load(Relaxed) {
-        sleep(Duration::from_millis(20)).await;
-    }
 }
 
 impl Selection {
@@ -261,15 +255,15 @@ impl Reading<'_> {
                 return More::Yes;
             }
         };
-        let mut arrived = Arrived { origin, kind, batch, sequence };
-        loop {
-            match self.to.try_send(arrived) {
-                Ok(()) => return More::Yes,
-                Err(TrySendError::Disconnected(_)) => return More::No,
-                // The writer is slow. The connection needs to be kept alive meanwhile.
-                Err(TrySendError::Full(back)) => arrived = back,
+        let is_taken = match self.to.try_send(Arrived { origin, kind, batch, sequence }) {
+            Ok(()) => true,
+            Err(TrySendError::Disconnected(_)) => false,
+            // The writer is slow. The connection needs to be kept alive meanwhile.
+            Err(TrySendError::Full(arrived)) => {
+                let to = self.to.clone();
+                spawn_blocking(move || to.send(arrived).is_ok()).await.unwrap_or(false)
             }
-            sleep(Duration::from_millis(2)).await;
-        }
+        };
+        if is_taken { More::Yes } else { More::No }
     }
 }

@@ -38,7 +38,7 @@ struct Shipping {
     client: Client,
     context: Context,
     server: Arc<str>,
-    /// Whether it was told that the server takes nothing.
+    /// Whether the log says already that the server takes nothing.
     has_complained: Arc<AtomicBool>,
 }
 

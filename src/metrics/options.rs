@@ -1,4 +1,4 @@
-//! What the metrics are told of a tunnel.
+//! What the metrics need to know of a tunnel.
 
 use crate::event::{Endpoint, Progress};
 use crate::sink::SinkStats;

@@ -235,8 +235,8 @@ impl Conversations {
         Ok(())
     }
 
-    /// Goes on with a connection, which has just been drawn, as if so many bytes of client and
-    /// server had been drawn before.
+    /// Continues a connection that has just been drawn: its client and server sent `said` bytes
+    /// before.
     #[cfg(feature = "fleet")]
     pub(crate) fn begin_at(&mut self, id: ConnectionId, said: [u64; 2]) {
         if let Some(conversation) = self.live.get_mut(&(id, View::Wire)) {

@@ -12,7 +12,7 @@ pub(super) struct Learned {
     pub(super) process: Option<Process>,
     /// What the next packet says, too.
     pub(super) note: Option<String>,
-    /// What was last told of the legs, by side.
+    /// The last state of each leg, by side.
     infos: [Option<Arc<Info>>; 2],
 }
 

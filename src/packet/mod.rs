@@ -49,6 +49,7 @@
 mod checksum;
 mod conversation;
 mod conversations;
+mod ends;
 mod frame;
 mod learned;
 mod place;

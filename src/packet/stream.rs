@@ -153,7 +153,7 @@ impl Stream {
         self.half(side).finished
     }
 
-    /// Takes so many bytes of client and server as said before the first that it draws.
+    /// Begins at these offsets of client and server: the bytes before are not drawn.
     #[cfg(feature = "fleet")]
     pub(super) const fn begin_at(&mut self, [client, server]: [u64; 2]) {
         self.halves[0].said = client;

@@ -132,8 +132,8 @@ pub(crate) enum Emit<P> {
         direction: Direction,
         totals: Totals,
     },
-    /// What a transform has to tell.
-    Told(EventKind),
+    /// An event of its TLS, where that ends in the tunnel.
+    Event(EventKind),
     Close {
         reason: CloseReason,
         totals: BothTotals,
@@ -144,7 +144,7 @@ pub(crate) enum Emit<P> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "tls"),
-    allow(dead_code, reason = "only TLS that ends in the tunnel holds, releases and tells")
+    allow(dead_code, reason = "only TLS that ends in the tunnel holds, releases and records")
 )]
 pub(crate) enum Step<P> {
     /// Send this on to the receiver.
@@ -161,7 +161,7 @@ pub(crate) enum Step<P> {
     /// Let the other direction go on, if it holds.
     Release,
     /// Record this.
-    Tell(EventKind),
+    Record(EventKind),
     /// End the direction: the receiver gets FIN. What still comes is recorded and left out.
     Finish,
     /// Reset both sides.

@@ -44,8 +44,8 @@ impl<P: Payload> Relay<P> {
                     self.flow(direction).is_cut = true;
                     self.send(direction, receiver, Output::End, now, out);
                 }
-                Step::Tell(kind) => {
-                    out.push_back(Action::Emit(Emit::Told(kind)));
+                Step::Record(kind) => {
+                    out.push_back(Action::Emit(Emit::Event(kind)));
                     continue;
                 }
                 Step::Release => {

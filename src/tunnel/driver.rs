@@ -223,8 +223,8 @@ impl<'a> Driver<'a> {
             }
             Action::Emit(event) => {
                 if let Emit::Close { reason, .. } = &event {
-                    for told in self.transforms.last_words(reason.by()) {
-                        self.recording.lifecycle(now.time, Emit::Told(told));
+                    for event in self.transforms.last_words(reason.by()) {
+                        self.recording.lifecycle(now.time, Emit::Event(event));
                     }
                     // One of them may panic as it goes, which is no clean end.
                     self.transforms.clear();

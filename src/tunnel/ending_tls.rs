@@ -43,12 +43,12 @@ impl TlsEnding {
 /// What a session wants done, as steps of the transform of the direction that it was given
 /// something of.
 pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> {
-    let Effects { to: [to_client, to_server], ends, told, resets, holds, releases } = effects;
+    let Effects { to: [to_client, to_server], ends, events, resets, holds, releases } = effects;
     let (forward, reply) = match direction {
         Direction::ClientToServer => (to_server, to_client),
         Direction::ServerToClient => (to_client, to_server),
     };
-    let mut steps: Vec<_> = told.into_iter().map(Step::Tell).collect();
+    let mut steps: Vec<_> = events.into_iter().map(Step::Record).collect();
     // Both are enciphered already, and the order of a leg's records must not change.
     let [reply, forward] = [reply, forward].map(|bytes| Chunk::Bytes(bytes.freeze()));
     steps.push(Step::Exchange(reply, forward));
@@ -58,7 +58,7 @@ pub(super) fn steps(direction: Direction, effects: Effects) -> Vec<Step<Chunk>> 
     if resets {
         steps.push(Step::Reset);
     }
-    // Behind what this side was still to be told.
+    // Behind what this side is sent.
     if releases {
         steps.push(Step::Release);
     }

@@ -271,7 +271,7 @@ impl<'a> Recording<'a> {
                 tracing::debug!("connection {}: {reason}", self.tap.connection());
                 EventKind::Close { reason, totals }
             }
-            Emit::Told(kind) => kind,
+            Emit::Event(kind) => kind,
             Emit::Data { .. } => return,
         };
         self.tap.lifecycle(time, kind);

@@ -66,7 +66,7 @@ impl<'a> Transforms<'a> {
         Vec::new()
     }
 
-    /// What is to be told before the connection's close.
+    /// The events that come before the connection's close.
     pub(super) fn last_words(&mut self, by: Option<Side>) -> Vec<EventKind> {
         #[cfg(feature = "tls")]
         if let Some(session) = &mut self.tls {

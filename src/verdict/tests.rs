@@ -1,4 +1,4 @@
-//! A judge is told what happens, and when, by hand.
+//! Verdicts over events and times that the tests make.
 
 use proptest::prelude::*;
 

@@ -20,13 +20,13 @@ use super::guard::guard;
 use super::json::Json;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::rows::{begin_chunk, members, room, row};
+use super::rows::{begin_chunk, begin_shown, room, row};
 use super::search::search;
 use super::shared::App;
 use crate::event::{Direction, Side};
 
 const SIDES: [(&str, Side); 2] = [("client", Side::Client), ("server", Side::Server)];
-/// So many chunks are told of at once.
+/// The most chunks in one answer.
 const CHUNKS: u64 = 10_000;
 
 /// The page and what it asks for.
@@ -70,11 +70,7 @@ async fn connection(
     let most = query.number("limit")?.unwrap_or(CHUNKS).min(CHUNKS) as usize;
     let store = app.store();
     let connection = store.get(id).ok_or_else(|| unknown(id))?;
-    let view = view.unwrap_or_else(|| connection.readable());
-    let mut json = Json::default();
-    json.begin('{');
-    members(connection, &mut json);
-    json.name("shown").string(view.name());
+    let (mut json, view) = begin_shown(connection, view);
     json.name("chunks").begin('[');
     let mut chunks =
         connection.chunks(view).filter(|chunk| after.is_none_or(|after| chunk.number > after));

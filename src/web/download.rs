@@ -19,7 +19,7 @@ use super::connection::{Chunk, Connection};
 use super::json::Json;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::rows::{begin_chunk, members};
+use super::rows::{begin_chunk, begin_shown};
 use super::shared::{App, Shared};
 use crate::capture::PcapngSink;
 use crate::event::{ConnectionId, Event, View};
@@ -63,11 +63,7 @@ pub(super) async fn conversation(
     let (json, chunks) = {
         let store = app.store();
         let connection = store.get(id).ok_or_else(|| unknown(id))?;
-        let view = view.unwrap_or_else(|| connection.readable());
-        let mut json = Json::default();
-        json.begin('{');
-        members(connection, &mut json);
-        json.name("shown").string(view.name());
+        let (json, view) = begin_shown(connection, view);
         let chunks: Vec<_> = connection.chunks(view).map(|chunk| told(connection, chunk)).collect();
         (json, chunks)
     };

@@ -1,4 +1,4 @@
-//! What is told of connections, as JSON.
+//! Connections as JSON.
 
 use std::time::SystemTime;
 
@@ -14,8 +14,19 @@ pub(super) fn row(connection: &Connection, json: &mut Json) {
     json.end('}');
 }
 
+/// Begins the object of a connection whose data follows: of this view, or of the one that people
+/// can read. Which view it is.
+pub(super) fn begin_shown(connection: &Connection, view: Option<View>) -> (Json, View) {
+    let view = view.unwrap_or_else(|| connection.readable());
+    let mut json = Json::default();
+    json.begin('{');
+    members(connection, &mut json);
+    json.name("shown").string(view.name());
+    (json, view)
+}
+
 /// Appends what is known of a connection.
-pub(super) fn members(connection: &Connection, json: &mut Json) {
+fn members(connection: &Connection, json: &mut Json) {
     let open = &connection.open;
     json.name("conn").value(connection.id);
     json.name("time").time(connection.opened);

@@ -14,6 +14,7 @@ mod support;
 use std::fs;
 use std::io::{self, PipeWriter, Read};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,10 +81,26 @@ fn collected(nats: &Nats, path: &Path) -> Collected {
     Collector::to_file(options, path, PcapngOptions::default()).unwrap().run().unwrap()
 }
 
-/// A collector that follows, into a file at the end.
+/// Waits until the server has a batch of what the sink was given.
+fn wait_until_published(nats: &Nats, sink: &mut PublishSink) {
+    let end = Instant::now() + PATIENCE;
+    let batches = || {
+        let options = CollectorOptions::new(nats.server());
+        let all = Collector::to_writer(options, io::sink(), PcapngOptions::default()).unwrap();
+        // Before the first there is no stream.
+        all.run().map_or(0, |collected| collected.batches)
+    };
+    while batches() == 0 {
+        assert!(Instant::now() < end, "nothing is published");
+        sink.tick(Timestamp(BEGIN)).unwrap();
+    }
+}
+
+/// A collector that follows, into a file.
 struct Follower {
     thread: JoinHandle<Collected>,
-    reading: JoinHandle<PathBuf>,
+    reading: JoinHandle<()>,
+    path: PathBuf,
     stop: StopHandle,
     stats: tcp_tunn::capture::CaptureStats,
 }
@@ -96,15 +113,29 @@ impl Follower {
         let (mut reader, writer): (_, PipeWriter) = io::pipe().unwrap();
         let collector = Collector::to_writer(options, writer, PcapngOptions::default()).unwrap();
         let (stop, stats) = (collector.stop_handle(), collector.stats());
-        let path = path.to_owned();
+        let (path, mut file) = (path.to_owned(), fs::File::create(path).unwrap());
         let reading = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).unwrap();
-            fs::write(&path, all).unwrap();
-            path
+            io::copy(&mut reader, &mut file).unwrap();
         });
         let thread = std::thread::spawn(move || collector.run().unwrap());
-        Self { thread, reading, stop, stats }
+        Self { thread, reading, path, stop, stats }
+    }
+
+    /// Waits until both sides of its one connection have ended it.
+    fn wait_for_ends(&self) {
+        let end = Instant::now() + PATIENCE;
+        let ends = || {
+            // It grows, so that its last block may be cut.
+            let fins = Command::new("tshark")
+                .args(["-Y", "tcp.flags.fin == 1", "-T", "fields", "-e", "frame.number", "-r"])
+                .arg(&self.path)
+                .output()
+                .unwrap();
+            fins.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
+        };
+        while ends() < 2 {
+            assert!(Instant::now() < end, "the connection does not end");
+        }
     }
 
     /// Waits until it has written this many packets.
@@ -119,7 +150,8 @@ impl Follower {
     fn finish(self) -> (Collected, PathBuf) {
         self.stop.stop();
         let collected = self.thread.join().unwrap();
-        (collected, self.reading.join().unwrap())
+        self.reading.join().unwrap();
+        (collected, self.path)
     }
 }
 
@@ -152,7 +184,7 @@ fn capture_of_three_hosts_is_perfect() {
     assert_eq!((collected.lost_batches, collected.missing_bytes), (0, 0));
     assert!(collected.batches >= 3 * 4, "{collected:?}");
     check(&path, &all);
-    let about = std::process::Command::new("capinfos").arg("-I").arg(&path).output().unwrap();
+    let about = Command::new("capinfos").arg("-I").arg(&path).output().unwrap();
     let about = String::from_utf8(about.stdout).unwrap();
     for number in 1..=3 {
         assert!(about.contains(&format!("lab/web{number}_example/w0")), "{about}");
@@ -247,9 +279,7 @@ fn follower_who_comes_late_gets_valid_capture() {
     // All but its end: the connection stays open.
     talk.events.truncate(talk.events.len() - 3);
     give(&mut sink, &talk.take());
-    // A batch is sent when it is old enough.
-    std::thread::sleep(Duration::from_millis(250));
-    sink.tick(Timestamp(BEGIN)).unwrap();
+    wait_until_published(&nats, &mut sink);
     let follower = Follower::start(&nats, Since::Now, &folder.path().join("late"));
     let before = talk.said[0].len();
     let end = Instant::now() + PATIENCE;
@@ -258,18 +288,13 @@ fn follower_who_comes_late_gets_valid_capture() {
         assert!(Instant::now() < end, "nothing is followed");
         talk.say(Side::Client, b"more");
         give(&mut sink, &talk.take());
-        std::thread::sleep(Duration::from_millis(250));
         sink.tick(Timestamp(BEGIN)).unwrap();
+        std::thread::sleep(TURN);
     }
     talk.end(Side::Client);
     give(&mut sink, &talk.take());
     sink.finish().unwrap();
-    let (mut last, end) = (0, Instant::now() + PATIENCE);
-    // Its last packets: nothing has come for longer than any wait.
-    while last != follower.stats.packets() && Instant::now() < end {
-        last = follower.stats.packets();
-        std::thread::sleep(Duration::from_secs(2));
-    }
+    follower.wait_for_ends();
     let (collected, path) = follower.finish();
     assert_eq!((collected.lost_batches, collected.missing_bytes), (0, 0));
     let judged = judge(&path, Expect { streams: Some(1), ..Expect::default() }).unwrap();

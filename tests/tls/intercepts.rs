@@ -133,7 +133,7 @@ fn connections_at_once_are_all_intercepted() {
 }
 
 #[test]
-fn client_that_does_not_trust_the_authority_is_told_of() {
+fn client_that_does_not_trust_the_authority_is_reported() {
     let scene = Scene::new(&TEXT);
     let got = scene.curl("cert.pem", &[], "page");
     assert_eq!(got.status.code(), Some(60), "{got:?}");
@@ -213,7 +213,7 @@ fn client_that_is_too_old_passes() {
 }
 
 #[test]
-fn server_that_wants_a_client_certificate_is_told_of_and_passes_then() {
+fn server_that_wants_a_client_certificate_is_reported_and_passes_then() {
     let strict = |folder: &std::path::Path| {
         Server::openssl_with(folder, &["-Verify", "1", "-verify_return_error"])
     };

@@ -19,13 +19,17 @@ use crate::fleet::origin::Origin;
 /// The columns of a table: name, type, and whether a value may be missing.
 type Columns<const N: usize> = [(&'static str, DataType, bool); N];
 
+/// What says where a row comes from, at the beginning of each table.
+const ORIGIN: Columns<5> = [
+    ("site", DataType::Utf8, false),
+    ("host", DataType::Utf8, false),
+    ("run", DataType::Utf8, false),
+    ("worker", DataType::UInt32, false),
+    ("conn", DataType::UInt64, false),
+];
+
 static CONNECTIONS: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     schema([
-        ("site", DataType::Utf8, false),
-        ("host", DataType::Utf8, false),
-        ("run", DataType::Utf8, false),
-        ("worker", DataType::UInt32, false),
-        ("conn", DataType::UInt64, false),
         ("client", DataType::Utf8, false),
         ("server", DataType::Utf8, true),
         ("target", DataType::Utf8, false),
@@ -46,11 +50,6 @@ static CONNECTIONS: LazyLock<Arc<Schema>> = LazyLock::new(|| {
 
 static CHUNKS: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     schema([
-        ("site", DataType::Utf8, false),
-        ("host", DataType::Utf8, false),
-        ("run", DataType::Utf8, false),
-        ("worker", DataType::UInt32, false),
-        ("conn", DataType::UInt64, false),
         ("time", time(), false),
         ("side", DataType::Utf8, false),
         ("view", DataType::Utf8, false),
@@ -66,8 +65,9 @@ const fn time() -> DataType {
 }
 
 fn schema<const N: usize>(columns: Columns<N>) -> Arc<Schema> {
-    let fields = columns.map(|(name, kind, may_be_missing)| Field::new(name, kind, may_be_missing));
-    Arc::new(Schema::new(fields.to_vec()))
+    let columns = ORIGIN.into_iter().chain(columns);
+    let field = |(name, kind, may_be_missing)| Field::new(name, kind, may_be_missing);
+    Arc::new(Schema::new(columns.map(field).collect::<Vec<_>>()))
 }
 
 /// A connection that has closed.

@@ -82,7 +82,7 @@ fn connections_belong_to_the_tunnel_of_their_listener() {
 }
 
 #[test]
-fn connects_are_measured_and_sinks_told() {
+fn connects_are_measured_and_sinks_counted() {
     let mut counted = counted();
     counted.event(&open(1, "127.0.0.1:80"));
     let ends = Connected { server: endpoint("192.0.2.1:1"), local: endpoint("192.0.2.2:2") };

@@ -292,7 +292,7 @@ impl World {
                     let [received, sent] = offsets[*direction as usize];
                     assert_eq!((totals.received, totals.sent), (received, sent));
                 }
-                Emit::Told(_) => panic!("there is no transform"),
+                Emit::Event(_) => panic!("there is no transform"),
                 Emit::Close { .. } => closed += 1,
             }
         }

@@ -185,7 +185,7 @@ fn event_words(event: &Emit<Bytes>) -> String {
         Emit::Shutdown { direction, totals } => {
             format!("ended {} {}/{}", direction.sender(), totals.received, totals.sent)
         }
-        Emit::Told(_) => "told".to_owned(),
+        Emit::Event(_) => "event".to_owned(),
         Emit::Close { reason, .. } => format!("close {}", reason_words(reason)),
     }
 }

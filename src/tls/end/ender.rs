@@ -94,7 +94,7 @@ impl TlsEnder {
         matches!(self.kind, Kind::Intercept { .. })
     }
 
-    /// What is told of connections whose TLS it opens.
+    /// The state that sinks are given of connections whose TLS it opens.
     pub(crate) const fn state(&self) -> TlsState {
         match self.kind {
             Kind::Intercept { .. } => TlsState::Intercepted,

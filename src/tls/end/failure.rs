@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alerts_are_told_in_words() {
+    fn alerts_are_named_in_words() {
         assert_eq!(alert_words(AlertDescription::UnknownCA), "unknown CA");
         assert_eq!(alert_words(AlertDescription::HandshakeFailure), "handshake failure");
         assert_eq!(alert_words(AlertDescription::from(200)), "alert 200");

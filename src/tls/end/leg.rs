@@ -10,7 +10,7 @@ pub(super) struct Leg {
     tls: Connection,
     /// Whether the peer has said that it is done (`close_notify`).
     pub(super) has_peer_ended: bool,
-    /// Whether the peer is to be told so, and whether it was.
+    /// Whether the peer is to be sent the same, and whether it was.
     ends: bool,
     has_ended: bool,
 }

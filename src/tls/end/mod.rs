@@ -1,6 +1,6 @@
 //! Ends TLS in the tunnel: at one leg or at both, so that the plaintext passes through it.
 //!
-//! Pure: the bytes of either wire go in; bytes for either wire, and what is to be told, come out.
+//! Pure: the bytes of either wire go in; bytes for either wire, and what is to be events, come out.
 
 mod answers;
 mod authority;

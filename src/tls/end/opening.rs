@@ -86,7 +86,7 @@ impl Session {
                 "the server asks for a client certificate, and none is given (try \
                  '--tls-client-cert FILE', or '--tls-pass {name}')"
             );
-            effects.tell(TlsState::Intercepted, self.sni.as_deref(), &why);
+            effects.report(TlsState::Intercepted, self.sni.as_deref(), &why);
         }
         let config = server.leg.peer_certificate().and_then(|certificate| {
             let secrets = Arc::clone(&self.secrets);

@@ -15,7 +15,7 @@ use super::pem::{Identity, PemError, certificates_from_pem};
 use super::secrets::Secrets;
 use super::verifier::Verifier;
 
-/// Which servers are trusted, and whom they are told that the tunnel is.
+/// Which servers are trusted, and the certificate that they are shown.
 #[derive(Debug, Default)]
 pub struct ServerTrust {
     roots: Vec<CertificateDer<'static>>,
@@ -65,7 +65,7 @@ impl ServerTrust {
     /// How servers are reached.
     pub(super) fn into_reach(self, provider: &Arc<CryptoProvider>) -> Result<Reach, TlsEnderError> {
         let verifier = if self.takes_all {
-            Verifier::None(Arc::clone(provider))
+            Verifier::of_all(provider)
         } else {
             Verifier::by_roots(provider, self.roots, self.more).ok_or(TlsEnderError::NoTrust)?
         };

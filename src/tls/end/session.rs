@@ -22,8 +22,8 @@ pub(crate) struct Effects {
     pub(crate) to: [BytesMut; 2],
     /// Whether each side is to be sent FIN, behind its bytes.
     pub(crate) ends: [bool; 2],
-    /// What is to be told, before the bytes.
-    pub(crate) told: Vec<EventKind>,
+    /// What is to be events, before the bytes.
+    pub(crate) events: Vec<EventKind>,
     /// Whether both sides are to be reset, behind all of that.
     pub(crate) resets: bool,
     /// Whether nothing more is to be read from the side that has just spoken until the other has
@@ -34,11 +34,11 @@ pub(crate) struct Effects {
 }
 
 impl Effects {
-    /// Tells what becomes of TLS with the server that is called `sni`, and why.
-    pub(super) fn tell(&mut self, state: TlsState, sni: Option<&str>, why: &str) {
+    /// Reports what becomes of TLS with the server that is called `sni`, and why.
+    pub(super) fn report(&mut self, state: TlsState, sni: Option<&str>, why: &str) {
         let mut tls = Tls::new(state);
         (tls.sni, tls.why) = (sni.map(Into::into), Some(why.into()));
-        self.told.push(EventKind::Tls(Arc::new(tls)));
+        self.events.push(EventKind::Tls(Arc::new(tls)));
     }
 
     pub(super) fn to(&mut self, side: Side) -> &mut BytesMut {
@@ -171,18 +171,18 @@ impl Session {
         self.settle_after(from, effects)
     }
 
-    /// What is to be told of a connection that has come to its end, `by` one of both.
+    /// The last events of a connection that has ended, `by` one of both.
     pub(crate) fn close(&mut self, by: Option<Side>) -> Vec<EventKind> {
         let mut effects = Effects::default();
         match &self.state {
             State::Searching(search) if search.has_spoken() => {
-                effects.tell(TlsState::Passed, None, "not TLS");
+                effects.report(TlsState::Passed, None, "not TLS");
             }
             State::Reaching { .. } | State::Open { .. } => self.left(by, &mut effects),
             _ => {}
         }
         self.state = State::Over;
-        effects.told
+        effects.events
     }
 
     pub(super) fn client_said(&mut self, bytes: &[u8], effects: &mut Effects) {
@@ -284,7 +284,7 @@ impl Session {
     fn settle(&mut self, mut effects: Effects) -> Effects {
         self.write(&mut effects);
         if let Some(lines) = self.secrets.take() {
-            effects.told.insert(0, EventKind::Secrets(lines));
+            effects.events.insert(0, EventKind::Secrets(lines));
         }
         effects
     }

@@ -9,7 +9,7 @@ use super::session::{Effects, Session, State};
 use crate::event::{Side, TlsState};
 
 impl Session {
-    /// Tells of a side that has left before TLS was open.
+    /// Reports that the connection ended before TLS was open, `by` one of both.
     pub(super) fn left(&mut self, by: Option<Side>, effects: &mut Effects) {
         let name = self.name();
         let is_open = |leg: &Leg| !leg.is_handshaking();
@@ -29,7 +29,7 @@ impl Session {
                 None => "the connection ended before TLS was open".to_owned(),
             },
         };
-        effects.tell(TlsState::Closed, self.sni.as_deref(), &why);
+        effects.report(TlsState::Closed, self.sni.as_deref(), &why);
         self.state = State::Over;
     }
 
@@ -85,14 +85,14 @@ impl Session {
 
     /// Lets all pass as it is from here on.
     pub(super) fn pass(&mut self, why: &str, effects: &mut Effects) {
-        effects.tell(TlsState::Passed, self.sni.as_deref(), why);
+        effects.report(TlsState::Passed, self.sni.as_deref(), why);
         self.state = State::Passing;
     }
 
     /// Says what is left to say to both sides, and is over.
     pub(super) fn fail(&mut self, why: &str, effects: &mut Effects) {
         self.write(effects);
-        effects.tell(TlsState::Closed, self.sni.as_deref(), why);
+        effects.report(TlsState::Closed, self.sni.as_deref(), why);
         self.state = State::Over;
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -12,11 +14,17 @@ use crate::tls::certificate::subject;
 
 /// How certificates of servers are judged.
 #[derive(Debug)]
-pub(super) enum Verifier {
+pub(super) struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+enum Trust {
     /// By authorities; and a certificate that is trusted itself is good for its names.
     ByRoots { roots: Arc<WebPkiServerVerifier>, exact: Vec<CertificateDer<'static>> },
     /// All are taken.
-    None(Arc<CryptoProvider>),
+    All,
 }
 
 impl Verifier {
@@ -31,7 +39,13 @@ impl Verifier {
         roots.add_parsable_certificates(more.clone());
         let roots =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        Some(Self::ByRoots { roots: roots.build().ok()?, exact: more })
+        let trust = Trust::ByRoots { roots: roots.build().ok()?, exact: more };
+        Some(Self { trust, algorithms: provider.signature_verification_algorithms })
+    }
+
+    /// Takes every certificate.
+    pub(super) fn of_all(provider: &CryptoProvider) -> Self {
+        Self { trust: Trust::All, algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -44,7 +58,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Self::ByRoots { roots, exact } = self else {
+        let Trust::ByRoots { roots, exact } = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
         let judged =
@@ -64,15 +78,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self {
-            Self::ByRoots { roots, .. } => roots.verify_tls12_signature(message, cert, dss),
-            Self::None(provider) => verify_tls12_signature(
-                message,
-                cert,
-                dss,
-                &provider.signature_verification_algorithms,
-            ),
-        }
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -81,22 +87,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match self {
-            Self::ByRoots { roots, .. } => roots.verify_tls13_signature(message, cert, dss),
-            Self::None(provider) => verify_tls13_signature(
-                message,
-                cert,
-                dss,
-                &provider.signature_verification_algorithms,
-            ),
-        }
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        match self {
-            Self::ByRoots { roots, .. } => roots.supported_verify_schemes(),
-            Self::None(provider) => provider.signature_verification_algorithms.supported_schemes(),
-        }
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -304,7 +304,7 @@ export class Conversation {
     else if (turn.bytes) this.#render(turn);
   }
 
-  // Fetches so many bytes of a block, and shows them.
+  // Fetches the first bytes of a block, and shows them.
   async #load(turn, len = WINDOW) {
     if (!turn?.element || turn.isLoading) return;
     const wanted = Math.min(len, turn.len - turn.start);

@@ -176,7 +176,7 @@ export class Table {
     this.onSelect(id);
   }
 
-  // Chooses the connection so many rows on.
+  // Selects the connection that is `by` rows further down.
   move(by) {
     if (this.#ids.length === 0) return;
     const index = this.#ids.indexOf(this.#selected);

@@ -101,21 +101,21 @@ fn server_that_is_not_trusted_is_opened_where_all_are() {
 }
 
 #[test]
-fn client_that_trusts_the_server_alone_is_told_of() {
+fn client_that_trusts_the_server_alone_is_reported() {
     let keys = Keys::new();
     let mut scene = Scene::new(intercepting(&keys), keys.pinning_client(), keys.server(&[]));
     scene.run();
-    let [(state, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.told) };
+    let [(state, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.events) };
     assert_eq!(*state, "closed");
     assert!(why.contains("refused our certificate"), "{why}");
     assert!(why.ends_with("(try '--tls-pass srv.test')"), "{why}");
     assert!(scene.is_shut[Server as usize]);
     scene.end();
-    assert_eq!(scene.reasons().len(), 1, "it is told once");
+    assert_eq!(scene.reasons().len(), 1, "it is reported once");
 }
 
 #[test]
-fn client_that_leaves_in_the_handshake_is_told_of() {
+fn client_that_leaves_in_the_handshake_is_reported() {
     let keys = Keys::new();
     let mut scene = Scene::new(intercepting(&keys), Peer::Clear, keys.server(&[]));
     let mut hello = Vec::new();
@@ -123,7 +123,7 @@ fn client_that_leaves_in_the_handshake_is_told_of() {
     scene.hand_on(Client, &hello);
     scene.run();
     scene.shut(Client);
-    let [(state, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.told) };
+    let [(state, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.events) };
     assert_eq!(*state, "closed");
     assert!(why.starts_with("the client ended the connection when it saw our certificate"));
 }
@@ -161,7 +161,7 @@ fn server_that_cannot_be_opened_passes_the_next_time() {
     scene.run();
     // Its TLS is older: protocol_version.
     scene.hand_on(Server, &[21, 3, 1, 0, 2, 2, 70]);
-    let [(_, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.told) };
+    let [(_, why)] = &scene.reasons()[..] else { panic!("{:?}", scene.events) };
     assert!(why.ends_with("its next connections pass as they are"), "{why}");
     let mut scene = Scene::with(ender, keys.pinning_client(), keys.server(&[]));
     assert_talk(&mut scene);

@@ -122,10 +122,10 @@ pub(super) struct Scene {
     pub(super) peers: [Peer; 2],
     /// What each side has read so far.
     pub(super) read: [Vec<u8>; 2],
-    /// Which sides were told that nothing more comes: by TLS, and by FIN.
+    /// Which sides have seen the end of the other: by TLS, and by FIN.
     pub(super) is_closed: [bool; 2],
     pub(super) is_shut: [bool; 2],
-    pub(super) told: Vec<EventKind>,
+    pub(super) events: Vec<EventKind>,
     pub(super) is_reset: bool,
     pub(super) is_held: bool,
     /// How many bytes are handed on at once.
@@ -156,7 +156,7 @@ impl Scene {
             read: Default::default(),
             is_closed: [false; 2],
             is_shut: [false; 2],
-            told: Vec::new(),
+            events: Vec::new(),
             is_reset: false,
             is_held: false,
             cut: 1 << 16,
@@ -211,7 +211,7 @@ impl Scene {
 
     /// Its end.
     pub(super) fn end(&mut self) {
-        self.told.extend(self.session.close(None));
+        self.events.extend(self.session.close(None));
     }
 
     /// What a side has to write to its wire now.
@@ -261,7 +261,7 @@ impl Scene {
     }
 
     fn perform(&mut self, effects: Effects) {
-        self.told.extend(effects.told);
+        self.events.extend(effects.events);
         self.is_reset |= effects.resets;
         self.is_held = effects.holds;
         for side in [Side::Client, Side::Server] {
@@ -289,7 +289,7 @@ impl Scene {
         }
     }
 
-    /// What was told of TLS: the state and the reason.
+    /// What was reported of TLS: the state and the reason.
     pub(super) fn reasons(&self) -> Vec<(&'static str, String)> {
         let reason = |kind: &EventKind| match kind {
             EventKind::Tls(tls) => {
@@ -297,16 +297,16 @@ impl Scene {
             }
             _ => None,
         };
-        self.told.iter().filter_map(reason).collect()
+        self.events.iter().filter_map(reason).collect()
     }
 
-    /// How many lines of secrets were told.
+    /// How many lines of secrets were events.
     pub(super) fn secrets(&self) -> usize {
         let lines = |kind: &EventKind| match kind {
             EventKind::Secrets(lines) => lines.len(),
             _ => 0,
         };
-        self.told.iter().map(lines).sum()
+        self.events.iter().map(lines).sum()
     }
 
     pub(super) fn tls(&self, side: Side) -> &Connection {
