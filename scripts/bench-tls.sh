@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The rows of TLS: curl, a relay, nginx, all on 127.0.0.1. Sourced by bench.sh.
 
+# What runs now, and ends with the script.
+tls_nginx='' tls_running=''
 # nginx takes relative paths for its own.
 tls=$(realpath -m "$out/tls")
 tls_ports=$((20000 + $$ % 20000))
@@ -65,7 +67,7 @@ tls_fetch() {
     local row=$1 name=$2 bytes=$3 relay began ended before after
     shift 3
     "$@" > /dev/null 2>> "$out/relays.log" &
-    relay=$!
+    relay=$! tls_running=$!
     tls_wait "$tls_relay"
     SSLKEYLOGFILE=$tls/keys.log tls_curl "https://localhost:$tls_relay/small"
     before=$(tls_cpu $relay) began=$(date +%s%N)
@@ -88,7 +90,7 @@ tls_shake() {
     local row=$1 name=$2 seconds=$3 relay began ended before after count=0 each
     shift 3
     "$@" > /dev/null 2>> "$out/relays.log" &
-    relay=$!
+    relay=$! tls_running=$!
     tls_wait "$tls_relay"
     tls_curl "https://localhost:$tls_relay/small"
     before=$(tls_cpu $relay) began=$(date +%s%N)

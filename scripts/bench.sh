@@ -58,7 +58,8 @@ need tshark tshark
 $build || die "the build failed"
 machine=$(machine)
 held=$(many $held)
-trap 'rm -f "$out"/run.pcap "$out"/run.pcapng "$out"/lo.pcapng "$out"/noise' EXIT
+trap 'rm -f "$out"/run.pcap "$out"/run.pcapng "$out"/lo.pcapng "$out"/noise
+    kill $tls_nginx $tls_running 2> /dev/null' EXIT
 trap 'exit 130' INT TERM
 
 cat > "$out/haproxy.cfg" << EOC

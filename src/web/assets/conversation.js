@@ -45,6 +45,8 @@ export class Conversation {
   #row = null;
   #view = null;
   #isHex = null;
+  // The block whose bytes decide between text and hex, until they have come.
+  #decisive = null;
   #last = null;
   #turns = [];
   #made = 0;
@@ -69,7 +71,7 @@ export class Conversation {
     this.#id = row.conn;
     this.#row = row;
     this.#view = hit?.view ?? row.view;
-    this.#isHex = null;
+    [this.#isHex, this.#decisive] = [null, null];
     this.#hit = hit;
     this.#build();
     this.#restart();
@@ -168,7 +170,7 @@ export class Conversation {
   #setView(view) {
     if (view === this.#view) return;
     this.#view = view;
-    this.#isHex = null;
+    [this.#isHex, this.#decisive] = [null, null];
     this.#hit = null;
     this.#restart();
   }
@@ -310,15 +312,18 @@ export class Conversation {
     const wanted = Math.min(len, turn.len - turn.start);
     if (turn.bytes && turn.bytes.length >= wanted) return;
     turn.isLoading = true;
+    // The first block decides, whichever comes first.
+    this.#decisive ??= turn;
     const [id, view] = [this.#id, this.#view];
     try {
       const bytes = await api.data(id, turn.side, view, turn.from + turn.start, wanted);
       if (id !== this.#id || view !== this.#view) return;
       turn.bytes = bytes;
-      if (this.#isHex === null) this.#setHex(!isText(bytes));
+      if (this.#isHex === null && turn === this.#decisive) this.#setHex(!isText(bytes));
       this.#render(turn);
     } catch (error) {
       turn.body.textContent = error.message;
+      if (turn === this.#decisive) this.#decisive = null;
     } finally {
       turn.isLoading = false;
     }
